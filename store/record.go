@@ -1,0 +1,109 @@
+package store
+
+import (
+	"net/url"
+	"time"
+)
+
+// Direction is the way of a message, in the words of Twilio's
+// Message.direction.
+type Direction string
+
+const (
+	Inbound     Direction = "inbound"
+	OutboundAPI Direction = "outbound-api"
+)
+
+// Message is the record of one message. It is written before any of its media
+// and is the only place that holds the text and the parties.
+type Message struct {
+	Account   AccountSID `json:"accountSid"`
+	SID       MessageSID `json:"sid"`
+	Direction Direction  `json:"direction"`
+	From      string     `json:"from"`
+	To        string     `json:"to"`
+	Body      string     `json:"body"`
+	NumMedia  int        `json:"numMedia"`
+	Status    string     `json:"status"` // Twilio's Message.status
+
+	// Form is the webhook as it was received, all parameters of it.
+	Form url.Values `json:"form,omitempty"`
+	// Fingerprint is a hash of what a repeat of this message must agree on.
+	Fingerprint string `json:"fingerprint"`
+
+	DateCreated time.Time `json:"dateCreated"`
+	DateUpdated time.Time `json:"dateUpdated"`
+
+	// Announced is the feed sequence of the message's received event, 0 before
+	// it was acknowledged.
+	Announced uint64 `json:"announced,omitempty"`
+	// Failures holds the media that were given up, by the SID they would have
+	// had. A medium that is stored later leaves it.
+	Failures map[MediaSID]Failure `json:"failures,omitempty"`
+
+	etag string // of the stored record; what an update is conditional on
+}
+
+// Failure says why a medium was given up.
+type Failure struct {
+	Index    int       `json:"index"`            // N of MediaUrlN
+	Reason   string    `json:"reason"`           // one of the reasons in package ingest
+	Status   int       `json:"status,omitempty"` // last HTTP status of the medium's host
+	Attempts int       `json:"attempts"`
+	Job      uint64    `json:"job"` // stream sequence of the job that gave up
+	Date     time.Time `json:"date"`
+	// Announced is the feed sequence of the failed event, 0 before it was
+	// acknowledged.
+	Announced uint64 `json:"announced,omitempty"`
+}
+
+// Blob says what the bytes of a stored object must be.
+type Blob struct {
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"` // lower-case hexadecimal
+}
+
+// Media is the record of one medium. It is written after its blobs, once: a
+// visible record implies that they are there, with this size and hash.
+type Media struct {
+	Account     AccountSID `json:"accountSid"`
+	Message     MessageSID `json:"parentSid"`
+	SID         MediaSID   `json:"sid"`
+	Index       int        `json:"index"`       // N of MediaUrlN
+	ContentType string     `json:"contentType"` // of the original
+	Blob                   // the original
+	Width       int        `json:"width,omitempty"`  // pixels as seen, after EXIF orientation;
+	Height      int        `json:"height,omitempty"` // 0 where it is no image or none that is decoded
+	Variants    []Variant  `json:"variants,omitempty"`
+	// Note says in words why there are no variants, or what is to be known of
+	// the original, such as that it is over the carrier's limit.
+	Note string `json:"note,omitempty"`
+
+	Attempts     int       `json:"attempts"`     // deliveries of the job until it was stored
+	Milliseconds int64     `json:"milliseconds"` // from the start of the fetch to the stored blobs
+	DateCreated  time.Time `json:"dateCreated"`
+	DateUpdated  time.Time `json:"dateUpdated"`
+
+	// Announced is the feed sequence of the medium's stored event, 0 before it
+	// was acknowledged.
+	Announced uint64 `json:"announced,omitempty"`
+	// Deleted makes the record a tombstone: the medium is gone or going, and a
+	// late worker must not bring it back.
+	Deleted time.Time `json:"deleted,omitzero"`
+
+	etag string // of the stored record; what an update is conditional on
+}
+
+// Variant is one picture made from an original.
+type Variant struct {
+	Name        string `json:"name"` // a profile's name, or "thumb"
+	ContentType string `json:"contentType"`
+	Blob
+	Width        int      `json:"width"`                 // pixels
+	Height       int      `json:"height"`                // pixels
+	Quality      int      `json:"quality,omitempty"`     // JPEG, 1 to 100
+	Scale        float64  `json:"scale"`                 // width here by width of the original, 1 at most
+	PassThrough  bool     `json:"passThrough,omitempty"` // the original's coded pixels, not encoded again
+	Lost         []string `json:"lost,omitempty"`        // of "frames", "alpha", "metadata"
+	Milliseconds int64    `json:"milliseconds"`
+}
