@@ -1,0 +1,42 @@
+package resize
+
+import "slices"
+
+// maxAnimation is how many times [Options.MaxPixels] the pictures of an
+// animation may have together to pass through: far beyond what anybody sends,
+// and a bound on what a file of few bytes can ask of the phone that shows it.
+const maxAnimation = 10
+
+// passThrough returns the picture with its coded pixels as they are, if it is
+// inside the target's limits already.
+func (f *Fitter) passThrough(data []byte, h header, t Target) (Result, bool) {
+	switch {
+	case !h.whole, h.refused != "", h.Orientation != 1, h.components == 4,
+		!slices.Contains(t.Types, h.ContentType),
+		t.MaxWidth > 0 && h.Width > t.MaxWidth,
+		t.MaxHeight > 0 && h.Height > t.MaxHeight,
+		h.pixels() > f.maxPixels,
+		h.pixels()*int64(h.Frames) > maxAnimation*f.maxPixels:
+		return Result{}, false
+	}
+	r := Result{
+		Name: t.Name, Data: data, ContentType: h.ContentType,
+		Width: h.Width, Height: h.Height, Scale: 1, PassThrough: true,
+	}
+	if h.metadata {
+		r.Data = strip(h.ContentType, data)
+		r.Lost = []string{LostMetadata}
+	}
+	return r, len(r.Data) <= t.MaxBytes
+}
+
+// strip returns a JPEG, PNG or GIF without its metadata.
+func strip(contentType string, data []byte) []byte {
+	switch contentType {
+	case typeJPEG:
+		return stripJPEG(data)
+	case typePNG:
+		return stripPNG(data)
+	}
+	return stripGIF(data)
+}

@@ -1,0 +1,127 @@
+package resize
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Profile is what a carrier, or a kind of sender, lets through: data, with the
+// place each figure comes from. Published figures contradict each other; where
+// they do, the smallest that a party to the delivery gives is taken, because a
+// message that is too large is lost or mangled while one that is smaller than
+// it might be only looks a little worse. Carriers mean 1000 or 1024 by "kB";
+// all figures here count 1000.
+type Profile struct {
+	Name string
+	// MaxBytes is the size of a whole message, in bytes as they are before
+	// base64.
+	MaxBytes int
+	// Reserve is what of MaxBytes is not for media: SMIL, part headers and text.
+	Reserve int
+	// MaxWidth and MaxHeight bound a picture as seen, in pixels; 0 is no bound.
+	MaxWidth, MaxHeight int
+	// Types are the media types of pictures that reach a handset unchanged.
+	Types []string
+	// Sources say where the figures come from, each a title with its address or
+	// document number.
+	Sources []string
+}
+
+// DefaultProfile is the name of the profile for a message whose carrier is not
+// known.
+const DefaultProfile = "us"
+
+// Where the figures come from. Carriers publish next to nothing themselves: the
+// providers that deliver to them do.
+const (
+	sourceTwilioCarriers = "Twilio Help, MMS file size limits by carrier and sender, https://help.twilio.com/articles/360018832773"
+	sourceTwilioTypes    = "Twilio Docs, Accepted content types for media: 5 MB in all, https://www.twilio.com/docs/messaging/guides/accepted-mime-types"
+	sourceTelnyx         = "Telnyx, MMS media and transcoding, https://developers.telnyx.com/docs/messaging/messages/mms-transcoding"
+	sourceBandwidth      = "Bandwidth Support, toll-free MMS over 525 kB fail with error 4411, https://support.bandwidth.com"
+	sourceInfobip        = "Infobip, MMS content limits: every operator takes 300 kB, https://www.infobip.com/docs/mms"
+	sourceAndroid        = "Android CarrierConfig, maxMessageSize and maxImageWidth × maxImageHeight (2592×1944), https://android.googlesource.com/platform/packages/apps/CarrierConfig"
+	sourceOMA            = "OMA-TS-MMS-CONF-V1_3, MMS Conformance Document, content classes: Megapixel 300 kB, Content Rich 600 kB, both 1600×1200"
+)
+
+// Profiles returns all profiles, the default first. The slice is the caller's.
+//
+// The figure of us. A message to an American number may end at AT&T, T-Mobile,
+// Verizon or one of their brands, and the sender does not know at which. The
+// large three are said to take 1 MB from a long code, but pictures above 600 kB
+// are reported to fail in AT&T's own resizing, and Cricket, an AT&T brand, has
+// its phones stop at 614,400 bytes. At 1600 pixels a photograph reaches a JPEG
+// quality of about 90 in 570,000 bytes, so the larger figure would add a risk
+// and nothing to see. us-longcode has it, for those who know the carrier.
+//
+// The figure of 1600 pixels. It is the longest side of the largest OMA content
+// class, it is inside the 2592×1944 of handsets either way up, and below it
+// pictures would lose what phones can show.
+func Profiles() []Profile {
+	types := []string{"image/jpeg", "image/png", "image/gif"}
+	all := []Profile{
+		{Name: DefaultProfile, MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceTwilioCarriers, sourceAndroid, sourceOMA}},
+		{Name: "us-longcode", MaxBytes: 1_000_000, Reserve: 50_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceTwilioCarriers, sourceTelnyx, sourceAndroid, sourceOMA}},
+		{Name: "us-shortcode", MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceTwilioCarriers, sourceTelnyx, sourceOMA}},
+		{Name: "us-tollfree", MaxBytes: 525_000, Reserve: 26_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceBandwidth, sourceTwilioCarriers, sourceOMA}},
+		{Name: "ca", MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceAndroid, sourceOMA}}, // Bell Mobility: 614,400
+		{Name: "world", MaxBytes: 300_000, Reserve: 15_000, MaxWidth: 1600, MaxHeight: 1200,
+			Sources: []string{sourceInfobip, sourceOMA}},
+		{Name: "twilio", MaxBytes: 5_000_000, Reserve: 250_000,
+			Sources: []string{sourceTwilioTypes}},
+	}
+	for i := range all {
+		all[i].Types = slices.Clone(types)
+	}
+	return all
+}
+
+// ProfileNamed returns the profile of that name. The error lists the names
+// there are.
+func ProfileNamed(name string) (Profile, error) {
+	all := Profiles()
+	names := make([]string, len(all))
+	for i, p := range all {
+		if p.Name == name {
+			return p, nil
+		}
+		names[i] = p.Name
+	}
+	return Profile{}, fmt.Errorf("no profile %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// Share returns the bytes that each of several pictures of one incoming message
+// may have: equal parts of what the profile leaves for media. It depends on the
+// number alone, so that each picture can be fitted and stored without the
+// others. Fewer than one picture counts as one.
+func Share(p Profile, pictures int) int {
+	return max(p.MaxBytes-p.Reserve, 0) / max(pictures, 1)
+}
+
+// Target returns what one of several pictures of a message must fit into, under
+// the profile's name.
+func (p Profile) Target(pictures int) Target {
+	return Target{
+		Name:      p.Name,
+		MaxBytes:  Share(p, pictures),
+		MaxWidth:  p.MaxWidth,
+		MaxHeight: p.MaxHeight,
+		Types:     p.Types,
+	}
+}
+
+// Thumb is the small picture that is made of every picture for lists and
+// consoles. 320 pixels are 160 on the screens of today, and 40,000 bytes hold
+// them at a quality at which no artefact shows.
+var Thumb = Target{
+	Name:      "thumb",
+	MaxBytes:  40_000,
+	MaxWidth:  320,
+	MaxHeight: 320,
+	Types:     []string{"image/jpeg", "image/png"},
+}

