@@ -11,7 +11,8 @@ const maxAnimation = 10
 // inside the target's limits already.
 func (f *Fitter) passThrough(data []byte, h header, t Target) (Result, bool) {
 	switch {
-	case !h.whole, h.refused != "", h.Orientation != 1, h.components == 4,
+	case !h.whole, h.refused != "", h.Orientation != 1,
+		h.ContentType == typeJPEG && h.components != 1 && h.components != 3,
 		!slices.Contains(t.Types, h.ContentType),
 		t.MaxWidth > 0 && h.Width > t.MaxWidth,
 		t.MaxHeight > 0 && h.Height > t.MaxHeight,

@@ -145,35 +145,80 @@ func New(o Options) *Fitter {
 
 // Fit makes a picture for each target, in their order, from at most one decode.
 // The error is an *[UnfitError] where the picture is not to be had for one of
-// the targets, and the context's where that ended; there are no results then.
-// data is not changed.
+// the targets, and wraps the context's where that ended; there are no results
+// then. data is not changed.
 func (f *Fitter) Fit(ctx context.Context, data []byte, targets ...Target) ([]Result, error) {
 	start := time.Now()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("fit picture: %w", err)
+	}
 	h, err := readHeader(data)
 	if err != nil {
 		return nil, err
 	}
 	results := make([]Result, len(targets))
-	var todo []int
+	var left []Target // what does not pass through
 	for i, t := range targets {
-		if !encodable(t) {
-			return nil, unfit("target %s takes neither JPEG nor PNG", t.Name)
-		}
 		r, ok := f.passThrough(data, h, t)
 		if !ok {
-			todo = append(todo, i)
+			left = append(left, t)
 			continue
 		}
 		r.Elapsed = time.Since(start)
 		results[i] = r
 	}
-	if len(todo) == 0 {
-		return results, ctx.Err()
+	if len(left) == 0 {
+		return results, nil
 	}
-	_ = todo
-	return nil, unfit("not decoded")
+	made, err := f.encodeAnew(ctx, job{start: start, data: data, header: h, targets: left})
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		if !results[i].PassThrough {
+			results[i], made = made[0], made[1:]
+		}
+	}
+	return results, nil
 }
 
-func encodable(t Target) bool {
-	return slices.Contains(t.Types, typeJPEG) || slices.Contains(t.Types, typePNG)
+// job is what is to be made of one picture's pixels.
+type job struct {
+	header
+	start   time.Time
+	data    []byte
+	targets []Target
+}
+
+// encodeAnew makes the pictures that do not pass through, within the bounds on
+// pixels and memory.
+func (f *Fitter) encodeAnew(ctx context.Context, j job) ([]Result, error) {
+	for _, t := range j.targets {
+		if !slices.Contains(t.Types, typeJPEG) && !slices.Contains(t.Types, typePNG) {
+			return nil, unfit("target %s takes neither JPEG nor PNG", t.Name)
+		}
+	}
+	if j.pixels() > f.maxPixels {
+		return nil, unfit("%d × %d pixels are more than the %d that are decoded", j.Width, j.Height, f.maxPixels)
+	}
+	if j.refused != "" {
+		return nil, &UnfitError{Reason: j.refused}
+	}
+	need := memoryFor(j)
+	if need > f.memory {
+		return nil, unfit("%d × %d pixels take some %d KiB to decode, more than the %d KiB there are",
+			j.Width, j.Height, need>>10, f.memory>>10)
+	}
+	if err := f.decodes.Acquire(ctx, need); err != nil {
+		return nil, fmt.Errorf("wait for memory to fit a picture: %w", err)
+	}
+	defer f.decodes.Release(need)
+	if j.ContentType == typeJPEG {
+		return f.fitJPEG(ctx, j)
+	}
+	img, err := decode(ctx, j.data, j.header)
+	if err != nil {
+		return nil, err
+	}
+	return f.fitRaster(ctx, j, img, nil)
 }

@@ -1,6 +1,9 @@
 package resize
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // readWebP reads the header of the first chunk, which is a lossy picture (VP8),
 // a lossless one (VP8L) or the extended header (VP8X), and walks the file for
@@ -21,7 +24,8 @@ func (h *header) readWebP(data []byte) error {
 			frames++
 		case "EXIF":
 			h.metadata = true
-			h.Orientation = max(1, exifOrientation(body))
+			// Some writers keep the identifier that JPEG has before EXIF.
+			h.Orientation = max(1, exifOrientation(bytes.TrimPrefix(body, []byte("Exif\x00\x00"))))
 		case "XMP ":
 			h.metadata = true
 		}

@@ -1,0 +1,238 @@
+package resize
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/disintegration/imaging"
+)
+
+const (
+	// ladder is the step to the next smaller size where a picture does not fit
+	// at the lowest quality: from 1600 pixels to 1280, 1024, 820, 655 and on.
+	ladder = 0.8
+	// smallestSide is the longest side in pixels at which the steps end. What
+	// does not fit there is told by how much.
+	smallestSide = 64
+	// maxSide is the longest side that a JPEG can say (ITU-T T.81, B.2.2).
+	maxSide = 1<<16 - 1
+)
+
+// picture is a decoded picture, upright, from which all targets are made.
+type picture struct {
+	*image.NRGBA        // at least as large as the largest target needs it
+	source       header // of the file it came from
+	transparent  bool   // some of it is
+	profile      []byte // colour profile, as segments of a JPEG; may be empty
+}
+
+// fitRaster makes the pictures of a job from decoded pixels, as they are coded,
+// not upright yet. They are brought to the size of the largest target first, so
+// that the source is gone through once.
+func (f *Fitter) fitRaster(ctx context.Context, j job, img *image.NRGBA, profile []byte) ([]Result, error) {
+	width, height := largest(j.header, j.targets)
+	img, err := f.resample(ctx, img, width, height)
+	if err != nil {
+		return nil, err
+	}
+	if img, err = f.orient(ctx, img, j.Orientation); err != nil {
+		return nil, err
+	}
+	p := picture{NRGBA: img, source: j.header, transparent: !img.Opaque(), profile: profile}
+	results := make([]Result, len(j.targets))
+	for i, t := range j.targets {
+		if results[i], err = f.encode(ctx, p, t); err != nil {
+			return nil, err
+		}
+		results[i].Elapsed = time.Since(j.start)
+	}
+	return results, nil
+}
+
+// largest returns the size as coded from which all targets can be made.
+func largest(h header, targets []Target) (width, height int) {
+	for _, t := range targets {
+		w, h := fitSize(h.Width, h.Height, t)
+		width, height = max(width, w), max(height, h)
+	}
+	if h.Orientation >= 5 {
+		width, height = height, width
+	}
+	return width, height
+}
+
+// fitSize returns the largest size inside the target with the aspect ratio of
+// width × height, never larger than that.
+func fitSize(width, height int, t Target) (int, int) {
+	maxWidth, maxHeight := min(width, maxSide), min(height, maxSide)
+	if t.MaxWidth > 0 {
+		maxWidth = min(maxWidth, t.MaxWidth)
+	}
+	if t.MaxHeight > 0 {
+		maxHeight = min(maxHeight, t.MaxHeight)
+	}
+	w, h := int64(width), int64(height)
+	if int64(maxWidth)*h <= int64(maxHeight)*w { // the width binds
+		return maxWidth, int(max(1, (2*h*int64(maxWidth)+w)/(2*w)))
+	}
+	return int(max(1, (2*w*int64(maxHeight)+h)/(2*h))), maxHeight
+}
+
+// memoryFor estimates the bytes that fitting takes at its peak: what the decoder
+// keeps, the same as NRGBA, the resampler's picture that is narrow already but
+// high still, three pictures of the largest target, and the file.
+func memoryFor(j job) int64 {
+	width, height := largest(j.header, j.targets)
+	narrow := int64(width) * int64(j.height)
+	target := int64(width) * int64(height)
+	return j.memory + 4*j.pixels() + 4*narrow + 3*4*target + int64(len(j.data))
+}
+
+// resample returns the picture in that size, itself where it has it.
+func (f *Fitter) resample(ctx context.Context, img *image.NRGBA, width, height int) (*image.NRGBA, error) {
+	if img.Rect.Dx() == width && img.Rect.Dy() == height {
+		return img, nil
+	}
+	if err := f.resampler.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("wait to resample a picture: %w", err)
+	}
+	defer f.resampler.Release(1)
+	return imaging.Resize(img, width, height, imaging.Lanczos), nil
+}
+
+// orient turns a picture upright. imaging turns counter-clockwise; what each
+// value asks for is in CIPA DC-008, section 4.6.4 A.
+func (f *Fitter) orient(ctx context.Context, img *image.NRGBA, orientation int) (*image.NRGBA, error) {
+	turn := map[int]func(image.Image) *image.NRGBA{
+		2: imaging.FlipH, 3: imaging.Rotate180, 4: imaging.FlipV, 5: imaging.Transpose,
+		6: imaging.Rotate270, 7: imaging.Transverse, 8: imaging.Rotate90,
+	}[orientation]
+	if turn == nil {
+		return img, nil
+	}
+	if err := f.resampler.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("wait to turn a picture: %w", err)
+	}
+	defer f.resampler.Release(1)
+	return turn(img), nil
+}
+
+// encode makes the picture of one target: at the full size if it fits there in
+// any way, otherwise at the first smaller size where it does.
+func (f *Fitter) encode(ctx context.Context, p picture, t Target) (Result, error) {
+	width, height := fitSize(p.source.Width, p.source.Height, t)
+	full, err := f.resample(ctx, p.NRGBA, width, height)
+	if err != nil {
+		return Result{}, err
+	}
+	img := full
+	for scale := 1.0; ; scale *= ladder {
+		if scale < 1 {
+			w := max(1, int(math.Round(float64(width)*scale)))
+			h := max(1, int(math.Round(float64(height)*scale)))
+			if img, err = f.resample(ctx, full, w, h); err != nil {
+				return Result{}, err
+			}
+		}
+		r, err := encodeAt(ctx, p, img, t, scale == 1)
+		if err == nil {
+			return r, nil
+		}
+		var over *overError
+		if !errors.As(err, &over) {
+			return Result{}, err
+		}
+		if max(img.Rect.Dx(), img.Rect.Dy()) <= smallestSide {
+			return Result{}, unfit("%s is missed by %d bytes: %d even at %d × %d pixels, %d are allowed",
+				t.Name, over.size-t.MaxBytes, over.size, img.Rect.Dx(), img.Rect.Dy(), t.MaxBytes)
+		}
+	}
+}
+
+// encodeAt encodes at the size of img: as PNG where the picture asks for it or
+// the target takes nothing else, otherwise as JPEG. Below the full size PNG is
+// not tried in place of JPEG: a picture that is too large for it at full size is
+// a photograph, of which JPEG keeps more. The error is an *overError where the
+// picture is too large.
+func encodeAt(ctx context.Context, p picture, img *image.NRGBA, t Target, full bool) (Result, error) {
+	r := Result{
+		Name: t.Name, ContentType: typePNG,
+		Width: img.Rect.Dx(), Height: img.Rect.Dy(),
+		Scale: float64(img.Rect.Dx()) / float64(p.source.Width),
+	}
+	if p.source.Frames > 1 {
+		r.Lost = append(r.Lost, LostFrames)
+	}
+	takesJPEG, takesPNG := slices.Contains(t.Types, typeJPEG), slices.Contains(t.Types, typePNG)
+	asPNG := takesPNG && (!takesJPEG || full && (p.transparent || p.source.ContentType == typePNG))
+
+	err := error(&overError{})
+	if asPNG {
+		r.Data, err = encodePNG(ctx, img, t.MaxBytes)
+	}
+	var over *overError
+	if takesJPEG && errors.As(err, &over) {
+		r.ContentType = typeJPEG
+		r.Data, r.Quality, err = encodeJPEG(ctx, img, p.profile, t.MaxBytes)
+		if p.transparent {
+			r.Lost = append(r.Lost, LostAlpha)
+		}
+	}
+	if p.source.metadata {
+		r.Lost = append(r.Lost, LostMetadata)
+	}
+	return r, err
+}
+
+// encodePNG returns the picture as PNG, or an *overError if it is larger.
+func encodePNG(ctx context.Context, img *image.NRGBA, maxBytes int) ([]byte, error) {
+	w := &limitedBuffer{ctx: ctx, max: maxBytes}
+	if err := png.Encode(w, img); err != nil {
+		return nil, fmt.Errorf("encode PNG: %w", err)
+	}
+	return w.result()
+}
+
+// overError says that an encoding is larger than was allowed.
+type overError struct {
+	size int // bytes it would have had; at least that where it was given up early
+}
+
+func (e *overError) Error() string { return fmt.Sprintf("%d bytes are too many", e.size) }
+
+// limitedBuffer takes what an encoder writes until that is too much by far, or
+// the context ends.
+type limitedBuffer struct {
+	ctx  context.Context
+	max  int
+	data bytes.Buffer
+}
+
+// countedBytes is up to which size an encoding that is too large is still
+// written to its end, so that an error can say by how much.
+const countedBytes = 64 << 10
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if size := b.data.Len() + len(p); size > max(b.max, countedBytes) {
+		return 0, &overError{size: size}
+	}
+	return b.data.Write(p)
+}
+
+// result returns what was written, or an *overError.
+func (b *limitedBuffer) result() ([]byte, error) {
+	if b.data.Len() > b.max {
+		return nil, &overError{size: b.data.Len()}
+	}
+	return b.data.Bytes(), nil
+}
