@@ -1,0 +1,307 @@
+package resize_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"reflect"
+	"slices"
+	"testing"
+
+	"mmspipe/resize"
+)
+
+var carrierTypes = []string{"image/jpeg", "image/png", "image/gif"}
+
+// checkResult holds a result against its target, its own bytes, and the picture
+// it was made from.
+func checkResult(t *testing.T, source resize.Info, target resize.Target, r resize.Result) {
+	t.Helper()
+	if len(r.Data) > target.MaxBytes {
+		t.Errorf("%d bytes are over %d", len(r.Data), target.MaxBytes)
+	}
+	if r.Width > source.Width || r.Height > source.Height ||
+		target.MaxWidth > 0 && r.Width > target.MaxWidth || target.MaxHeight > 0 && r.Height > target.MaxHeight {
+		t.Errorf("%d×%d is larger than the source, %d×%d, or the target", r.Width, r.Height, source.Width, source.Height)
+	}
+	byWidth := float64(r.Width) * float64(source.Height) / float64(source.Width)
+	byHeight := float64(r.Height) * float64(source.Width) / float64(source.Height)
+	if max(byWidth-float64(r.Height), float64(r.Height)-byWidth) > 1 &&
+		max(byHeight-float64(r.Width), float64(r.Width)-byHeight) > 1 {
+		t.Errorf("%d×%d has not the aspect of %d×%d", r.Width, r.Height, source.Width, source.Height)
+	}
+	if want := float64(r.Width) / float64(source.Width); r.Scale != want {
+		t.Errorf("scale %v, want %v", r.Scale, want)
+	}
+	if !slices.Contains(target.Types, r.ContentType) || r.Name != target.Name {
+		t.Errorf("%s %s is not what the target takes", r.Name, r.ContentType)
+	}
+	info, err := resize.Inspect(r.Data)
+	if err != nil || info.ContentType != r.ContentType || info.Width != r.Width || info.Height != r.Height {
+		t.Errorf("the bytes say %+v, %v; the result %s %d×%d", info, err, r.ContentType, r.Width, r.Height)
+	}
+	if got := decoded(t, r.Data).Bounds().Size(); got != image.Pt(r.Width, r.Height) {
+		t.Errorf("%v pixels, want %d×%d", got, r.Width, r.Height)
+	}
+}
+
+// forget takes out of results what may differ between equal runs.
+func forget(results []resize.Result) []resize.Result {
+	for i := range results {
+		results[i].Elapsed = 0
+	}
+	return results
+}
+
+func TestFitEveryKindAndSize(t *testing.T) {
+	sizes := []image.Point{{1, 1}, {1, 2}, {2, 1}, {7, 5}, {16, 16}, {17, 31}, {65, 33}, {1, 10000}, {10000, 1}}
+	f := resize.New(resize.Options{})
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			for _, size := range sizes {
+				data := kind(size.X, size.Y)
+				source, err := resize.Inspect(data)
+				if err != nil || source.Width != size.X || source.Height != size.Y {
+					t.Fatalf("%v: Inspect = %+v, %v", size, source, err)
+				}
+				for _, target := range []resize.Target{
+					{Name: "roomy", MaxBytes: 1 << 20, Types: carrierTypes},
+					{Name: "box", MaxBytes: 1 << 20, MaxWidth: 24, MaxHeight: 20, Types: carrierTypes},
+					{Name: "tight", MaxBytes: 1500, MaxWidth: 64, MaxHeight: 64, Types: carrierTypes},
+					{Name: "jpeg", MaxBytes: 4000, MaxWidth: 50, Types: []string{"image/jpeg"}},
+					{Name: "png", MaxBytes: 8000, MaxHeight: 50, Types: []string{"image/png"}},
+				} {
+					t.Run(fmt.Sprintf("%v %s", size, target.Name), func(t *testing.T) {
+						fitTwice(t, f, data, source, target)
+					})
+				}
+			}
+		})
+	}
+}
+
+// fitTwice fits a picture, checks the result, fits the same again and fits the
+// result.
+func fitTwice(t *testing.T, f *resize.Fitter, data []byte, source resize.Info, target resize.Target) {
+	t.Helper()
+	before := bytes.Clone(data)
+	first, err := f.Fit(t.Context(), data, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(data, before) {
+		t.Error("the input was changed")
+	}
+	checkResult(t, source, target, first[0])
+	second, err := f.Fit(t.Context(), data, target)
+	if err != nil || !reflect.DeepEqual(forget(first), forget(second)) {
+		t.Errorf("a second time gives something else (%v)", err)
+	}
+	again, err := f.Fit(t.Context(), first[0].Data, target)
+	if err != nil {
+		t.Fatalf("fit the fitted: %v", err)
+	}
+	if !again[0].PassThrough || again[0].Lost != nil || !bytes.Equal(again[0].Data, first[0].Data) {
+		t.Error("the fitted picture does not pass through as it is")
+	}
+}
+
+func TestFitNeverOverBudget(t *testing.T) {
+	f := resize.New(resize.Options{})
+	for _, name := range []string{"jpeg", "png", "png alpha", "gif animation"} {
+		data := kinds[name](400, 300)
+		source, err := resize.Inspect(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		widest := 0
+		for budget := 300; budget < 200_000; budget += budget / 3 {
+			target := resize.Target{Name: "t", MaxBytes: budget, MaxWidth: 320, MaxHeight: 320, Types: carrierTypes}
+			results, err := f.Fit(t.Context(), data, target)
+			if unfit, ok := errors.AsType[*resize.UnfitError](err); ok && budget < 1500 {
+				t.Logf("%s in %d bytes: %v", name, budget, unfit)
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%s in %d bytes: %v", name, budget, err)
+			}
+			checkResult(t, source, target, results[0])
+			if results[0].Width < widest {
+				t.Errorf("%s is %d wide in %d bytes and %d in fewer", name, results[0].Width, budget, widest)
+			}
+			widest = results[0].Width
+		}
+		if widest != 320 {
+			t.Errorf("%s is %d wide in bytes that are enough for 320", name, widest)
+		}
+	}
+}
+
+func TestFitUsesTheBudget(t *testing.T) {
+	f := resize.New(resize.Options{})
+	data := kinds["jpeg"](800, 600)
+	for _, budget := range []int{40_000, 80_000, 120_000} {
+		results, err := f.Fit(t.Context(), data, resize.Target{MaxBytes: budget, MaxWidth: 640, MaxHeight: 640, Types: carrierTypes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := results[0]
+		if r.Quality < 50 || r.Quality < 95 && r.Scale == 0.8 && len(r.Data) < budget*90/100 {
+			t.Errorf("%d bytes of %d at quality %d", len(r.Data), budget, r.Quality)
+		}
+	}
+}
+
+func TestFitSaysByHowMuch(t *testing.T) {
+	_, err := resize.New(resize.Options{}).Fit(t.Context(), kinds["jpeg"](200, 200),
+		resize.Target{Name: "tiny", MaxBytes: 100, Types: carrierTypes})
+	unfit, ok := errors.AsType[*resize.UnfitError](err)
+	if !ok {
+		t.Fatalf("error %v", err)
+	}
+	var missed, size, width, height, allowed int
+	if _, err := fmt.Sscanf(unfit.Reason, "tiny is missed by %d bytes: %d even at %d × %d pixels, %d are allowed",
+		&missed, &size, &width, &height, &allowed); err != nil || missed != size-100 || allowed != 100 || size < 600 {
+		t.Errorf("reason %q", unfit.Reason)
+	}
+}
+
+func TestFitOneDecodeForAllTargets(t *testing.T) {
+	data := kinds["png"](640, 480)
+	f := resize.New(resize.Options{})
+	targets := []resize.Target{
+		resize.Thumb,
+		{Name: "same", MaxBytes: 10 << 20, Types: carrierTypes},
+		{Name: "small", MaxBytes: 20_000, MaxWidth: 500, MaxHeight: 500, Types: carrierTypes},
+	}
+	results, err := f.Fit(t.Context(), data, targets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		checkResult(t, resize.Info{Width: 640, Height: 480}, targets[i], r)
+		if r.PassThrough != (i == 1) {
+			t.Errorf("%s passes through: %v", r.Name, r.PassThrough)
+		}
+	}
+	if results[0].Width != 320 {
+		t.Errorf("the thumb is %d wide", results[0].Width)
+	}
+}
+
+func TestFitTransparency(t *testing.T) {
+	f := resize.New(resize.Options{})
+	for _, name := range []string{"png alpha", "png palette alpha", "png 16 alpha", "gif alpha", "webp alpha"} {
+		t.Run(name, func(t *testing.T) {
+			data := kinds[name](90, 60)
+			box := resize.Target{Name: "t", MaxBytes: 1 << 20, MaxWidth: 45, MaxHeight: 45, Types: carrierTypes}
+			results, err := f.Fit(t.Context(), data, box)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := decoded(t, results[0].Data)
+			if opaque, ok := kept.(interface{ Opaque() bool }); !ok || opaque.Opaque() || results[0].Lost != nil {
+				t.Errorf("transparency is gone: %s, lost %v", results[0].ContentType, results[0].Lost)
+			}
+			box.Types = []string{"image/jpeg"}
+			if results, err = f.Fit(t.Context(), data, box); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(results[0].Lost, []string{resize.LostAlpha}) {
+				t.Errorf("lost %v as JPEG", results[0].Lost)
+			}
+		})
+	}
+}
+
+func TestFitLaysTransparencyOnWhite(t *testing.T) {
+	img := image.NewNRGBA(image.Rect(0, 0, 32, 32)) // black, wholly transparent
+	results, err := resize.New(resize.Options{}).Fit(t.Context(), asPNG(img),
+		resize.Target{MaxBytes: 10_000, Types: []string{"image/jpeg"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, g, b, _ := decoded(t, results[0].Data).At(16, 16).RGBA(); r>>8 < 250 || g>>8 < 250 || b>>8 < 250 {
+		t.Errorf("ground is %d %d %d", r>>8, g>>8, b>>8)
+	}
+}
+
+func TestFitKeepsPixelsOfEveryFormat(t *testing.T) {
+	for name, kind := range kinds {
+		data := kind(48, 36)
+		results, err := resize.New(resize.Options{}).Fit(t.Context(), data,
+			resize.Target{MaxBytes: 1 << 20, Types: []string{"image/png"}})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		want, got := decoded(t, data), decoded(t, results[0].Data)
+		for y := range 36 {
+			for x := range 48 {
+				a := color.NRGBA64Model.Convert(want.At(x, y)).(color.NRGBA64)
+				b := color.NRGBA64Model.Convert(got.At(x, y)).(color.NRGBA64)
+				if a.A>>8 != b.A>>8 || a.A>>8 == 255 && (a.R>>8 != b.R>>8 || a.G>>8 != b.G>>8 || a.B>>8 != b.B>>8) {
+					t.Fatalf("%s: at %d,%d %v became %v", name, x, y, a, b)
+				}
+			}
+		}
+	}
+}
+
+func TestFitAnimation(t *testing.T) {
+	data := asGIF(paletted(photo(60, 40, false), false), 5)
+	f := resize.New(resize.Options{})
+	whole := resize.Target{Name: "whole", MaxBytes: len(data), MaxWidth: 60, MaxHeight: 60, Types: carrierTypes}
+	narrow, short, still := whole, whole, whole
+	narrow.MaxWidth = 59
+	short.MaxBytes = len(data) - 1
+	still.Types = []string{"image/jpeg", "image/png"}
+	results, err := f.Fit(t.Context(), data, whole, narrow, short, still)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !results[0].PassThrough || !bytes.Equal(results[0].Data, data) {
+		t.Error("an animation inside the limits does not pass through")
+	}
+	for _, r := range results[1:] {
+		if r.ContentType != "image/jpeg" || !slices.Equal(r.Lost, []string{resize.LostFrames}) {
+			t.Errorf("%s, lost %v", r.ContentType, r.Lost)
+		}
+	}
+}
+
+// A first picture that does not cover the screen leaves the rest transparent.
+func TestFitAnimationBeginsInACorner(t *testing.T) {
+	corner := image.NewPaletted(image.Rect(10, 5, 20, 15), color.Palette{color.White, color.RGBA{R: 0xff, A: 0xff}})
+	for i := range corner.Pix {
+		corner.Pix[i] = 1
+	}
+	data := asGIFScreen(corner, 40, 30)
+	results, err := resize.New(resize.Options{}).Fit(t.Context(), data,
+		resize.Target{MaxBytes: 10_000, Types: []string{"image/png"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := decoded(t, results[0].Data)
+	if r, _, _, a := img.At(15, 10).RGBA(); r != 0xffff || a != 0xffff {
+		t.Error("the first picture is not where it belongs")
+	}
+	if _, _, _, a := img.At(30, 20).RGBA(); a != 0 || img.Bounds().Dx() != 40 {
+		t.Error("the rest of the screen is not transparent")
+	}
+}
+
+func TestFitPNGStaysPNGWhileItFits(t *testing.T) {
+	data := kinds["png"](200, 150)
+	f := resize.New(resize.Options{})
+	small := resize.Target{MaxBytes: 1 << 20, MaxWidth: 100, Types: carrierTypes}
+	results, err := f.Fit(t.Context(), data, small)
+	if err != nil || results[0].ContentType != "image/png" || results[0].Quality != 0 {
+		t.Fatalf("%v, %v", results, err)
+	}
+	small.MaxBytes = len(results[0].Data) - 1
+	if results, err = f.Fit(t.Context(), data, small); err != nil || results[0].ContentType != "image/jpeg" {
+		t.Fatalf("%v, %v", results, err)
+	}
+}
