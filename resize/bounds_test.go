@@ -101,6 +101,17 @@ func TestFitStopsLongAnimations(t *testing.T) {
 	}
 }
 
+// A picture of any size may hide on a small screen.
+func TestFitGIFPictureOutsideItsScreen(t *testing.T) {
+	data := asGIF(paletted(photo(10, 10, false), false), 2)
+	at := bytes.LastIndex(data, []byte{0x2c, 0, 0, 0, 0, 10, 0, 10, 0})
+	copy(data[at+5:], "\xff\xff\xff\xff")
+	results, err := resize.New(resize.Options{}).Fit(t.Context(), data, resize.Target{MaxBytes: 1 << 20, Types: carrierTypes})
+	if err != nil || results[0].PassThrough || results[0].ContentType != "image/jpeg" {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
 func TestFitRefusesEndlessScans(t *testing.T) {
 	file := asJPEG(photo(16, 16, false))
 	at := bytes.Index(file, []byte{0xff, 0xda})

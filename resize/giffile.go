@@ -100,10 +100,11 @@ func stripGIF(data []byte) []byte {
 	return out
 }
 
-// readGIF reads the size of the screen and walks the file to count its
-// pictures.
+// readGIF reads the size of the screen and walks the file to count its pictures.
+// A file with a picture that reaches beyond the screen, and so may be of any
+// size, does not count as whole.
 func (h *header) readGIF(data []byte) error {
-	frames := 0
+	frames, outside := 0, false
 	for kind, block := range blocks(data) {
 		if len(pictureBlock(kind, block)) != len(block) {
 			h.metadata = true
@@ -114,8 +115,11 @@ func (h *header) readGIF(data []byte) error {
 			h.height = int(binary.LittleEndian.Uint16(block[8:]))
 		case gifImage:
 			frames++
+			right := int(binary.LittleEndian.Uint16(block[1:])) + int(binary.LittleEndian.Uint16(block[5:]))
+			bottom := int(binary.LittleEndian.Uint16(block[3:])) + int(binary.LittleEndian.Uint16(block[7:]))
+			outside = outside || right > h.width || bottom > h.height
 		case gifTrailer:
-			h.whole = frames > 0
+			h.whole = frames > 0 && !outside
 		}
 	}
 	h.Frames = max(frames, 1)

@@ -124,8 +124,9 @@ func TestInspectFrames(t *testing.T) {
 	if unfit, ok := errors.AsType[*resize.UnfitError](err); !ok || !strings.Contains(unfit.Reason, "animated WebP") {
 		t.Errorf("animated WebP: %v", err)
 	}
-	apng := afterIHDR(asPNG(img), pngChunk("acTL", []byte{0, 0, 0, 7, 0, 0, 0, 0}))
-	if info, err := resize.Inspect(apng); err != nil || info.Frames != 7 {
+	apng := afterIHDR(asPNG(img), pngChunk("acTL", []byte{0, 0, 0, 1, 0, 0, 0, 0}),
+		pngChunk("fcTL", make([]byte, 26)), pngChunk("fcTL", make([]byte, 26)), pngChunk("fcTL", make([]byte, 26)))
+	if info, err := resize.Inspect(apng); err != nil || info.Frames != 3 {
 		t.Errorf("animated PNG: %+v, %v", info, err)
 	}
 }

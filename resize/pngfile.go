@@ -54,9 +54,10 @@ func stripPNG(data []byte) []byte {
 	return out
 }
 
-// readPNG reads IHDR and walks the file to its end.
+// readPNG reads IHDR and walks the file to its end, counting the pictures of an
+// animation.
 func (h *header) readPNG(data []byte) error {
-	pixelData := false
+	pixelData, animated, frames := false, false, 0
 	for chunk := range chunks(data) {
 		name := string(chunk[4:8])
 		if h.width == 0 && name != "IHDR" {
@@ -72,9 +73,9 @@ func (h *header) readPNG(data []byte) error {
 				return err
 			}
 		case "acTL":
-			if len(body) >= 4 {
-				h.Frames = max(1, int(min(binary.BigEndian.Uint32(body), 1<<30)))
-			}
+			animated = true
+		case "fcTL":
+			frames++
 		case "eXIf":
 			h.Orientation = max(1, exifOrientation(body))
 		case "IDAT":
@@ -82,6 +83,9 @@ func (h *header) readPNG(data []byte) error {
 		case "IEND":
 			h.whole = pixelData
 		}
+	}
+	if animated { // the count that acTL gives need not be true
+		h.Frames = max(frames, 1)
 	}
 	return nil
 }

@@ -33,30 +33,32 @@ type Profile struct {
 const DefaultProfile = "us"
 
 // Where the figures come from. Carriers publish next to nothing themselves: the
-// providers that deliver to them do.
+// providers that deliver to them do. Twilio's table is of files that it does not
+// transcode; Telnyx gives the same figures for all media.
 const (
-	sourceTwilioCarriers = "Twilio Help, MMS file size limits by carrier and sender, https://help.twilio.com/articles/360018832773"
-	sourceTwilioTypes    = "Twilio Docs, Accepted content types for media: 5 MB in all, https://www.twilio.com/docs/messaging/guides/accepted-mime-types"
-	sourceTelnyx         = "Telnyx, MMS media and transcoding, https://developers.telnyx.com/docs/messaging/messages/mms-transcoding"
-	sourceBandwidth      = "Bandwidth Support, toll-free MMS over 525 kB fail with error 4411, https://support.bandwidth.com"
-	sourceInfobip        = "Infobip, MMS content limits: every operator takes 300 kB, https://www.infobip.com/docs/mms"
-	sourceAndroid        = "Android CarrierConfig, maxMessageSize and maxImageWidth × maxImageHeight (2592×1944), https://android.googlesource.com/platform/packages/apps/CarrierConfig"
-	sourceOMA            = "OMA-TS-MMS-CONF-V1_3, MMS Conformance Document, content classes: Megapixel 300 kB, Content Rich 600 kB, both 1600×1200"
+	sourceTwilioCarriers = "Twilio, Supported File Types and Size Limits for MMS Media Messages, https://help.twilio.com/articles/360018832773"
+	sourceTwilioTypes    = "Twilio, Accepted content types for media, https://www.twilio.com/docs/messaging/guides/accepted-mime-types"
+	sourceTelnyx         = "Telnyx, MMS Media & Transcoding, https://developers.telnyx.com/docs/messaging/messages/mms-transcoding"
+	sourceBandwidth      = "Bandwidth, Toll-free MMS FAQ, https://support.bandwidth.com/hc/en-us/articles/360034303574-Toll-free-MMS-FAQ"
+	sourceInfobip        = "Infobip, MMS message types, https://www.infobip.com/docs/mms/message-types"
+	sourceAndroid        = "Android CarrierConfig, maxMessageSize and maxImageWidth × maxImageHeight, https://android.googlesource.com/platform/packages/apps/CarrierConfig"
+	sourceOMA            = "OMA-TS-MMS-CONF-V1_3, MMS Conformance Document, content classes"
 )
 
 // Profiles returns all profiles, the default first. The slice is the caller's.
 //
-// The figure of us. A message to an American number may end at AT&T, T-Mobile,
-// Verizon or one of their brands, and the sender does not know at which. The
-// large three are said to take 1 MB from a long code, but pictures above 600 kB
-// are reported to fail in AT&T's own resizing, and Cricket, an AT&T brand, has
-// its phones stop at 614,400 bytes. At 1600 pixels a photograph reaches a JPEG
-// quality of about 90 in 570,000 bytes, so the larger figure would add a risk
-// and nothing to see. us-longcode has it, for those who know the carrier.
+// Why us has 600,000 bytes: a message to an American number may end at AT&T,
+// T-Mobile, Verizon or one of their brands, and the sender does not know at
+// which. All three are said to take 1 MB from a long code, but Twilio advises
+// 600 kB for AT&T, because larger files fail in the resizing of its partner, and
+// Android stops at 614,400 bytes on Cricket, a brand of AT&T's. A photograph of
+// 1600 pixels has a JPEG quality of about 90 in 570,000 bytes, so that the larger
+// figure would add a risk and nothing to see. Those who know that the carrier
+// takes it have us-longcode.
 //
-// The figure of 1600 pixels. It is the longest side of the largest OMA content
-// class, it is inside the 2592×1944 of handsets either way up, and below it
-// pictures would lose what phones can show.
+// Why 1600 pixels: it is the longest side of OMA's largest picture, 1600×1200 of
+// the classes Megapixel and Content Rich, and inside the 2592×1944 of Android
+// either way up.
 func Profiles() []Profile {
 	types := []string{"image/jpeg", "image/png", "image/gif"}
 	all := []Profile{
@@ -69,7 +71,7 @@ func Profiles() []Profile {
 		{Name: "us-tollfree", MaxBytes: 525_000, Reserve: 26_000, MaxWidth: 1600, MaxHeight: 1600,
 			Sources: []string{sourceBandwidth, sourceTwilioCarriers, sourceOMA}},
 		{Name: "ca", MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
-			Sources: []string{sourceAndroid, sourceOMA}}, // Bell Mobility: 614,400
+			Sources: []string{sourceAndroid, sourceOMA}}, // Bell Mobility has 614,400
 		{Name: "world", MaxBytes: 300_000, Reserve: 15_000, MaxWidth: 1600, MaxHeight: 1200,
 			Sources: []string{sourceInfobip, sourceOMA}},
 		{Name: "twilio", MaxBytes: 5_000_000, Reserve: 250_000,

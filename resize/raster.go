@@ -16,7 +16,7 @@ import (
 
 const (
 	// ladder is the step to the next smaller size where a picture does not fit
-	// at the lowest quality: from 1600 pixels to 1280, 1024, 820, 655 and on.
+	// at the lowest quality: from 1600 pixels to 1280, 1024, 819, 655 and on.
 	ladder = 0.8
 	// smallestSide is the longest side in pixels at which the steps end. What
 	// does not fit there is told by how much.
