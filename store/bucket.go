@@ -3,8 +3,12 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ErrNotFound is wrapped by the error of every read of a key, record or blob
@@ -22,6 +26,12 @@ var ErrPrecondition = errors.New("precondition failed")
 //
 // A method whose context ends returns an error that wraps the context's.
 // Errors name the key.
+//
+// A key is 1 to 1024 bytes of UTF-8 without control characters. It has segments
+// of 1 to 255 bytes with single slashes between them, and none is "." or "..".
+// Every method refuses any other key. No key may be a folder of another, as "a"
+// is of "a/b": Dir cannot store both, and MinIO leaves the inner one out of its
+// listings.
 type Bucket interface {
 	// Put stores size bytes from r under key if cond holds, and returns what
 	// was stored. It is all or nothing: after an error, whether of r, of the
@@ -55,8 +65,8 @@ type Bucket interface {
 type Object struct {
 	Key      string
 	Size     int64
-	ETag     string // opaque; differs whenever the content was put again
-	Modified time.Time
+	ETag     string    // opaque; differs whenever other content was put
+	Modified time.Time // when it was put; zero in what [MinIO.Put] returns
 }
 
 // Condition is what must hold for a [Bucket.Put] to write. The zero value
@@ -73,3 +83,78 @@ func IfAbsent() Condition { return Condition{ifAbsent: true} }
 // IfMatch holds if the object under the key has this ETag. An absent object
 // does not match.
 func IfMatch(etag string) Condition { return Condition{ifMatch: etag} }
+
+// checkKey holds the rules of [Bucket] for keys. 1024 bytes are the limit of S3
+// (Amazon S3 User Guide, "Naming Amazon S3 objects"), 255 those of a name in a
+// Linux file system and of a segment in MinIO, which also refuses the empty and
+// dotted segments.
+func checkKey(key string) error {
+	if len(key) > 1024 {
+		return fmt.Errorf("malformed key %.40q…: longer than 1024 bytes", key)
+	}
+	if !utf8.ValidString(key) || strings.ContainsFunc(key, unicode.IsControl) {
+		return fmt.Errorf("malformed key %q: not UTF-8, or a control character", key)
+	}
+	for segment := range strings.SplitSeq(key, "/") {
+		if segment == "" || segment == "." || segment == ".." || len(segment) > 255 {
+			return fmt.Errorf("malformed key %q: segment %.40q", key, segment)
+		}
+	}
+	return nil
+}
+
+// checkPut holds the rules for what a [Bucket.Put] is given.
+func checkPut(key string, size int64) error {
+	if size < 0 {
+		return fmt.Errorf("negative size %d", size)
+	}
+	return checkKey(key)
+}
+
+// exactly reads the size bytes that a [Bucket.Put] was promised. It holds the
+// last bytes back until the source has ended, so that no store ever gets a
+// whole object from a source that is too long.
+type exactly struct {
+	ctx  context.Context // of the Put; ends the reading between two reads
+	r    io.Reader
+	left int64
+	err  error // the first one, kept because HTTP clients replace it
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	n, err := e.read(p)
+	e.err = err
+	return n, err
+}
+
+func (e *exactly) read(p []byte) (int, error) {
+	if err := e.ctx.Err(); err != nil {
+		return 0, err
+	}
+	var n int
+	if e.left > 0 {
+		var err error
+		n, err = e.r.Read(p[:min(int64(len(p)), e.left)])
+		e.left -= int64(n)
+		switch {
+		case err == io.EOF && e.left > 0:
+			return 0, fmt.Errorf("body ends %d bytes early: %w", e.left, io.ErrUnexpectedEOF)
+		case err != nil && err != io.EOF:
+			return 0, err
+		case e.left > 0:
+			return n, nil
+		}
+	}
+	var extra [1]byte
+	switch _, err := io.ReadFull(e.r, extra[:]); err {
+	case io.EOF:
+		return n, io.EOF
+	case nil:
+		return 0, errors.New("body is longer than its size")
+	default:
+		return 0, err
+	}
+}

@@ -41,13 +41,18 @@ type Message struct {
 	// had. A medium that is stored later leaves it.
 	Failures map[MediaSID]Failure `json:"failures,omitempty"`
 
+	// Revision is made anew by each write, so that no two writes of a record
+	// have the same ETag.
+	Revision string `json:"revision"`
+
 	etag string // of the stored record; what an update is conditional on
 }
 
 // Failure says why a medium was given up.
 type Failure struct {
 	Index    int       `json:"index"`            // N of MediaUrlN
-	Reason   string    `json:"reason"`           // one of the reasons in package ingest
+	Reason   string    `json:"reason"`           // a word of package ingest's
+	Detail   string    `json:"detail,omitempty"` // for people
 	Status   int       `json:"status,omitempty"` // last HTTP status of the medium's host
 	Attempts int       `json:"attempts"`
 	Job      uint64    `json:"job"` // stream sequence of the job that gave up
@@ -87,9 +92,16 @@ type Media struct {
 	// Announced is the feed sequence of the medium's stored event, 0 before it
 	// was acknowledged.
 	Announced uint64 `json:"announced,omitempty"`
+	// Removed is the feed sequence of the medium's deleted event, 0 before it
+	// was acknowledged.
+	Removed uint64 `json:"removed,omitempty"`
 	// Deleted makes the record a tombstone: the medium is gone or going, and a
 	// late worker must not bring it back.
 	Deleted time.Time `json:"deleted,omitzero"`
+
+	// Revision is made anew by each write, so that no two writes of a record
+	// have the same ETag.
+	Revision string `json:"revision"`
 
 	etag string // of the stored record; what an update is conditional on
 }

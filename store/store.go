@@ -1,2 +1,208 @@
-// Package store keeps Message and Media records and their blobs in a bucket.
+// Package store keeps the records of messages and media and their blobs in a
+// bucket: a directory or an S3 service.
+//
+// # The invariant
+//
+// A visible Media record implies its blobs: they are there, and have the size
+// and the SHA-256 that the record says. Who stores a medium keeps to this
+// order, and may be stopped at any point and begin again:
+//
+//  1. [Store.CreateMessage]
+//  2. [Store.PutBlob] for the original, then for each variant. A blob that is
+//     there already is never replaced but adopted: the record must be made from
+//     what PutBlob returns, and variants from the stored original.
+//  3. [Store.CreateMedia]. If that finds a tombstone, the medium was deleted
+//     meanwhile: [Store.DeleteBlobs], and nothing is announced.
+//  4. After the event is published: [Store.UpdateMedia], which sets Announced.
+//
+// Who deletes a medium first turns its record into a tombstone (sets Deleted,
+// by UpdateMedia, or by CreateMedia where there is no record yet) and then calls
+// DeleteBlobs. Tombstones stay: a late worker finds them.
+//
+// # Concurrency
+//
+// Records are written only if they are absent or unchanged since they were
+// read, so any number of workers may do the same job at once. Nothing here
+// waits for a lock of another process.
+//
+// # Errors
+//
+// Reads of what is not there wrap [ErrNotFound]. Every other error is the
+// bucket's: nothing is known of whether a write took effect, and doing it again
+// is always right.
 package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Store keeps records and blobs in a [Bucket]. Its methods may be called at
+// once from many goroutines.
+type Store struct {
+	bucket Bucket
+	secret []byte
+}
+
+// New returns a Store over b. The secret derives the SIDs of media that come
+// without one of the provider's (see [Store.Identify]): with another secret,
+// messages that are received again get other keys.
+func New(b Bucket, secret []byte) *Store {
+	return &Store{bucket: b, secret: bytes.Clone(secret)}
+}
+
+// Ping returns nil if the bucket answers. It costs one call and reads nothing
+// that is stored.
+func (s *Store) Ping(ctx context.Context) error {
+	if _, err := s.bucket.List(ctx, pingKey, "", 1); err != nil {
+		return fmt.Errorf("ping bucket: %w", err)
+	}
+	return nil
+}
+
+// CreateMessage stores m if there is no record of that message yet and returns
+// it and true. Otherwise it returns the stored record and false.
+func (s *Store) CreateMessage(ctx context.Context, m Message) (stored Message, created bool, err error) {
+	stored, err = s.putMessage(ctx, m, IfAbsent())
+	if errors.Is(err, ErrPrecondition) {
+		stored, err = s.Message(ctx, m.Account, m.SID)
+		return stored, false, err
+	}
+	return stored, err == nil, err
+}
+
+// Message returns the record of a message, or [ErrNotFound].
+func (s *Store) Message(ctx context.Context, account AccountSID, message MessageSID) (Message, error) {
+	m, etag, err := load[Message](ctx, s.bucket, messageKey(account, message))
+	m.etag = etag
+	return m, err
+}
+
+// UpdateMessage applies change to the stored record, stores the result, and
+// returns it. When another writer was faster, change is applied again to what
+// that one stored. An error of change is returned as it is and nothing is
+// written. An absent record is [ErrNotFound].
+func (s *Store) UpdateMessage(ctx context.Context, account AccountSID, message MessageSID, change func(*Message) error) (Message, error) {
+	for {
+		m, err := s.Message(ctx, account, message)
+		if err != nil {
+			return Message{}, err
+		}
+		if err := change(&m); err != nil {
+			return Message{}, err
+		}
+		m.Account, m.SID = account, message
+		stored, err := s.putMessage(ctx, m, IfMatch(m.etag))
+		if !errors.Is(err, ErrPrecondition) {
+			return stored, err
+		}
+	}
+}
+
+func (s *Store) putMessage(ctx context.Context, m Message, cond Condition) (_ Message, err error) {
+	m.Revision = rand.Text()
+	m.etag, err = save(ctx, s.bucket, messageKey(m.Account, m.SID), m, cond)
+	if err != nil {
+		return Message{}, err
+	}
+	return m, nil
+}
+
+// CreateMedia stores m if there is no record of that medium yet and returns it
+// and true. Otherwise it returns the stored record, which may be a tombstone
+// (Deleted is set), and false. The blobs of m must have been stored.
+func (s *Store) CreateMedia(ctx context.Context, m Media) (stored Media, created bool, err error) {
+	stored, err = s.putMedia(ctx, m, IfAbsent())
+	if errors.Is(err, ErrPrecondition) {
+		stored, err = s.Media(ctx, m.Account, m.Message, m.SID)
+		return stored, false, err
+	}
+	return stored, err == nil, err
+}
+
+// Media returns the record of a medium, which may be a tombstone, or
+// [ErrNotFound].
+func (s *Store) Media(ctx context.Context, account AccountSID, message MessageSID, media MediaSID) (Media, error) {
+	m, etag, err := load[Media](ctx, s.bucket, mediaKey(account, message, media))
+	m.etag = etag
+	return m, err
+}
+
+// UpdateMedia is to a Media record what [Store.UpdateMessage] is to a Message.
+func (s *Store) UpdateMedia(ctx context.Context, account AccountSID, message MessageSID, media MediaSID, change func(*Media) error) (Media, error) {
+	for {
+		m, err := s.Media(ctx, account, message, media)
+		if err != nil {
+			return Media{}, err
+		}
+		if err := change(&m); err != nil {
+			return Media{}, err
+		}
+		m.Account, m.Message, m.SID = account, message, media
+		stored, err := s.putMedia(ctx, m, IfMatch(m.etag))
+		if !errors.Is(err, ErrPrecondition) {
+			return stored, err
+		}
+	}
+}
+
+func (s *Store) putMedia(ctx context.Context, m Media, cond Condition) (_ Media, err error) {
+	m.Revision = rand.Text()
+	m.etag, err = save(ctx, s.bucket, mediaKey(m.Account, m.Message, m.SID), m, cond)
+	if err != nil {
+		return Media{}, err
+	}
+	return m, nil
+}
+
+// ListMedia returns the records of a message's media by SID, tombstones left
+// out. A message without media, or that is not known, has none.
+func (s *Store) ListMedia(ctx context.Context, account AccountSID, message MessageSID) ([]Media, error) {
+	var list []Media
+	for o, err := range walk(ctx, s.bucket, mediaFolder(account, message)) {
+		if err != nil {
+			return nil, err
+		}
+		key, ok := ParseMediaKey(o.Key)
+		if !ok || key.Name != "" {
+			continue
+		}
+		m, err := s.Media(ctx, account, message, key.Media)
+		switch {
+		case errors.Is(err, ErrNotFound): // removed since it was listed
+		case err != nil:
+			return nil, err
+		case m.Deleted.IsZero():
+			list = append(list, m)
+		}
+	}
+	return slices.Clip(list), nil
+}
+
+// load reads the record under key.
+func load[T any](ctx context.Context, b Bucket, key string) (record T, etag string, err error) {
+	r, o, err := b.Get(ctx, key, 0, -1)
+	if err != nil {
+		return record, "", err
+	}
+	defer r.Close()
+	if err := json.NewDecoder(r).Decode(&record); err != nil {
+		return *new(T), "", fmt.Errorf("read record %s: %w", key, err)
+	}
+	return record, o.ETag, nil
+}
+
+// save writes a record under key if cond holds.
+func save(ctx context.Context, b Bucket, key string, record any, cond Condition) (etag string, err error) {
+	data, err := json.Marshal(record)
+	if err != nil {
+		return "", fmt.Errorf("write record %s: %w", key, err)
+	}
+	o, err := b.Put(ctx, key, bytes.NewReader(data), int64(len(data)), cond)
+	return o.ETag, err
+}

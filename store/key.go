@@ -1,0 +1,143 @@
+package store
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// Original is the name of the blob that holds the bytes of a medium as they
+// were fetched.
+const Original = "original"
+
+// The keys of a bucket. Nothing outside this file makes or takes apart a key.
+//
+//	message/<AC>/<MM>.json          the Message record
+//	media/<AC>/<MM>/<ME>.json       the Media record
+//	media/<AC>/<MM>/<ME>/<name>     its blobs: the original and the variants
+//	selftest/<random>               what OpenMinIO probes with
+//	ping                            never stored; what Ping asks for
+const (
+	mediaRoot    = "media/"
+	recordSuffix = ".json"
+	selfTestRoot = "selftest/"
+	pingKey      = "ping"
+)
+
+func messageKey(account AccountSID, message MessageSID) string {
+	return "message/" + account.s + "/" + message.s + recordSuffix
+}
+
+// mediaFolder is the prefix of all keys of a message's media.
+func mediaFolder(account AccountSID, message MessageSID) string {
+	return mediaRoot + account.s + "/" + message.s + "/"
+}
+
+func mediaKey(account AccountSID, message MessageSID, media MediaSID) string {
+	return mediaFolder(account, message) + media.s + recordSuffix
+}
+
+// blobFolder is the prefix of all blobs of a medium.
+func blobFolder(account AccountSID, message MessageSID, media MediaSID) string {
+	return mediaFolder(account, message) + media.s + "/"
+}
+
+// BlobKey is the key of a medium's blob, for [MinIO.Presign].
+func (s *Store) BlobKey(account AccountSID, message MessageSID, media MediaSID, name string) string {
+	return blobFolder(account, message, media) + name
+}
+
+// checkName accepts what may name a blob: 1 to 64 lower-case letters, digits
+// and hyphens, which every file system, URL and header takes as they are.
+func checkName(name string) error {
+	odd := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-")
+	if name == "" || len(name) > 64 || odd != "" {
+		return fmt.Errorf("malformed blob name %.70q", name)
+	}
+	return nil
+}
+
+// MediaKey is a key below media/, taken apart.
+type MediaKey struct {
+	Account AccountSID
+	Message MessageSID
+	Media   MediaSID
+	Name    string // of the blob; empty if the key is the record's
+}
+
+// ParseMediaKey takes a key apart that belongs to a medium. It is false for
+// every other key.
+func ParseMediaKey(key string) (MediaKey, bool) {
+	rest, ok := strings.CutPrefix(key, mediaRoot)
+	parts := strings.Split(rest, "/")
+	var k MediaKey
+	switch {
+	case !ok:
+		return MediaKey{}, false
+	case len(parts) == 3:
+		if parts[2], ok = strings.CutSuffix(parts[2], recordSuffix); !ok {
+			return MediaKey{}, false
+		}
+	case len(parts) == 4 && checkName(parts[3]) == nil:
+		k.Name = parts[3]
+	default:
+		return MediaKey{}, false
+	}
+	var errs [3]error
+	k.Account, errs[0] = ParseAccountSID(parts[0])
+	k.Message, errs[1] = ParseMessageSID(parts[1])
+	k.Media, errs[2] = ParseMediaSID(parts[2])
+	if errs != [3]error{} {
+		return MediaKey{}, false
+	}
+	return k, true
+}
+
+// Identify names the medium that a message's MediaUrl<index> stands for.
+// If the URL is, character for character, the address that the provider at the
+// origin upstream gives to a medium of exactly this account and message, the
+// provider's own SID is kept and the result is true. This is the only place
+// that decides so; credentials may be sent to the URL only then. Otherwise the
+// SID is derived from the account, the message, the index and the Store's
+// secret: always the same, and not to be guessed.
+func (s *Store) Identify(account AccountSID, message MessageSID, index int, mediaURL string, upstream *url.URL) (MediaSID, bool) {
+	if sid, ok := providerMedia(account, message, mediaURL, upstream); ok {
+		return sid, true
+	}
+	mac := hmac.New(sha256.New, s.secret)
+	fmt.Fprintf(mac, "%s|%s|%d", account, message, index)
+	return MediaSID{"ME" + hex.EncodeToString(mac.Sum(nil))[:32]}, false
+}
+
+// providerMedia matches mediaURL with the one path under which Twilio serves a
+// medium (twilio_api_v2010.json, FetchMedia, without an extension). A query, a
+// fragment, user information and any escape make it another address.
+func providerMedia(account AccountSID, message MessageSID, mediaURL string, upstream *url.URL) (MediaSID, bool) {
+	u, err := url.Parse(mediaURL)
+	if err != nil || upstream == nil || origin(u) != origin(upstream) {
+		return MediaSID{}, false
+	}
+	path := "/2010-04-01/Accounts/" + account.s + "/Messages/" + message.s + "/Media/"
+	sid, err := ParseMediaSID(strings.TrimPrefix(u.Path, path))
+	if err != nil || mediaURL != u.Scheme+"://"+u.Host+path+sid.s {
+		return MediaSID{}, false
+	}
+	return sid, true
+}
+
+// origin is the scheme, host and port of an http or https URL, comparable.
+// Of any other URL it is one that no http or https URL has.
+func origin(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	case u.Scheme == "http":
+		port = "80"
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
