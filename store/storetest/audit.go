@@ -1,0 +1,89 @@
+package storetest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"testing"
+
+	"mmspipe/store"
+)
+
+// Audit reads everything in b and fails t where a visible Media record is
+// without a blob or differs from it in size or SHA-256. It returns the keys of
+// blobs that no visible record names. A worker that was stopped leaves such
+// until its job is done again; once all jobs are done there should be none.
+func Audit(t testing.TB, b store.Bucket) (orphans []string) {
+	t.Helper()
+	s := store.New(b, nil)
+	blobs := make(map[string]bool) // key, named by a record
+	var records []store.MediaKey
+	for _, o := range list(t, b, "") {
+		switch key, ok := store.ParseMediaKey(o.Key); {
+		case !ok:
+		case key.Name == "":
+			records = append(records, key)
+		default:
+			blobs[o.Key] = false
+		}
+	}
+	for _, r := range records {
+		m, err := s.Media(t.Context(), r.Account, r.Message, r.Media)
+		if err != nil {
+			t.Errorf("audit: %v", err)
+			continue
+		}
+		if !m.Deleted.IsZero() {
+			continue
+		}
+		want := map[string]store.Blob{store.Original: m.Blob}
+		for _, v := range m.Variants {
+			want[v.Name] = v.Blob
+		}
+		for name, blob := range want {
+			key := s.BlobKey(r.Account, r.Message, r.Media, name)
+			blobs[key] = true
+			if got, err := describe(t, b, key); err != nil || got != blob {
+				t.Errorf("audit: %s: record %s says %+v, stored is %+v (%v)", key, r.Media, blob, got, err)
+			}
+		}
+	}
+	for key, named := range blobs {
+		if !named {
+			orphans = append(orphans, key)
+		}
+	}
+	return orphans
+}
+
+// list returns all objects of b whose keys begin with prefix.
+func list(t testing.TB, b store.Bucket, prefix string) (all []store.Object) {
+	t.Helper()
+	const page = 500
+	for after := ""; ; after = all[len(all)-1].Key {
+		objects, err := b.List(t.Context(), prefix, after, page)
+		if err != nil {
+			t.Fatalf("list %q after %q: %v", prefix, after, err)
+		}
+		all = append(all, objects...)
+		if len(objects) < page {
+			return all
+		}
+	}
+}
+
+// describe hashes what is stored under key.
+func describe(t testing.TB, b store.Bucket, key string) (store.Blob, error) {
+	r, o, err := b.Get(t.Context(), key, 0, -1)
+	if err != nil {
+		return store.Blob{}, err
+	}
+	defer r.Close()
+	hash := sha256.New()
+	n, err := io.Copy(hash, r)
+	if err == nil && n != o.Size {
+		err = fmt.Errorf("%d bytes of %d", n, o.Size)
+	}
+	return store.Blob{Size: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, err
+}

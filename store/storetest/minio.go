@@ -1,0 +1,160 @@
+package storetest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"mmspipe/store"
+)
+
+// minioVersion is the last commit of github.com/minio/minio that its module
+// proxy has; releases are no longer tagged as modules.
+const minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
+
+// StartMinIO starts a MinIO server on a free port of the loopback interface, of
+// which t.Cleanup disposes, and returns how to reach it. Each call of
+// [store.OpenMinIO] may choose another Bucket.
+//
+// The program is MMSPIPE_TEST_MINIO, or minio on the PATH, or is built once into
+// the user's cache directory. With -short the test is skipped, and fails if
+// MMSPIPE_TEST_NO_SKIP is 1.
+func StartMinIO(t testing.TB) store.MinIOOptions {
+	t.Helper()
+	if testing.Short() {
+		if os.Getenv("MMSPIPE_TEST_NO_SKIP") == "1" {
+			t.Fatal("-short would leave out MinIO, and MMSPIPE_TEST_NO_SKIP=1 forbids it")
+		}
+		t.Skip("NOT TESTED against a real MinIO: -short leaves it out")
+	}
+	program := minioProgram(t)
+	const attempts = 3 // somebody may take the free port before minio does
+	for range attempts - 1 {
+		if o, err := startMinIO(t, program); err == nil {
+			return o
+		}
+	}
+	o, err := startMinIO(t, program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// startMinIO returns when the server is ready.
+func startMinIO(t testing.TB, program string) (store.MinIOOptions, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return store.MinIOOptions{}, err
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	o := store.MinIOOptions{Endpoint: address, Bucket: "mmspipe", AccessKey: rand.Text(), SecretKey: rand.Text()}
+
+	var output bytes.Buffer
+	cmd := exec.Command(program, "server", t.TempDir(), "--address", address, "--quiet")
+	cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+o.AccessKey, "MINIO_ROOT_PASSWORD="+o.SecretKey,
+		"MINIO_BROWSER=off", "MINIO_UPDATE=off")
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		return store.MinIOOptions{}, fmt.Errorf("start minio: %w", err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		cmd.Wait() // the error of a killed process says nothing
+		close(exited)
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-exited
+	})
+	if err := awaitReady("http://"+address+"/minio/health/ready", exited); err != nil {
+		cmd.Process.Kill()
+		<-exited
+		return store.MinIOOptions{}, fmt.Errorf("start minio: %w\n%s", err, &output)
+	}
+	return o, nil
+}
+
+func awaitReady(url string, exited <-chan struct{}) error {
+	const patience = 30 * time.Second
+	client := http.Client{Timeout: time.Second}
+	deadline := time.After(patience)
+	for {
+		response, err := client.Get(url)
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-exited:
+			return fmt.Errorf("it exited")
+		case <-deadline:
+			return fmt.Errorf("not ready after %v", patience)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// minioProgram returns the path of a minio binary.
+func minioProgram(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("MMSPIPE_TEST_MINIO"); path != "" {
+		return path
+	}
+	if path, err := exec.LookPath("minio"); err == nil {
+		return path
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatalf("find minio: %v", err)
+	}
+	dir := filepath.Join(cache, "mmspipe", "bin")
+	path := filepath.Join(dir, "minio-"+minioVersion)
+	if err := buildMinIO(t, dir, path); err != nil {
+		t.Fatalf("build minio: %v", err)
+	}
+	return path
+}
+
+// buildMinIO makes path, once, however many test binaries ask for it.
+func buildMinIO(t testing.TB, dir, path string) error {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	lock := flock.New(path + ".lock")
+	if err := lock.Lock(); err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	module := "github.com/minio/minio@" + minioVersion
+	fmt.Fprintf(os.Stderr, "storetest: building %s into %s, once; this takes minutes\n", module, path)
+	fresh, err := os.MkdirTemp(dir, "build-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(fresh)
+	cmd := exec.Command("go", "install", module)
+	cmd.Dir = fresh
+	cmd.Env = append(os.Environ(), "GOBIN="+fresh, "GOFLAGS=", "CGO_ENABLED=0")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go install %s: %w\n%s", module, err, strings.TrimSpace(string(output)))
+	}
+	return os.Rename(filepath.Join(fresh, "minio"), path)
+}
