@@ -1,0 +1,241 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"mmspipe/store"
+)
+
+// The types of events, which are also the subjects they are published on, each
+// followed by the account.
+const (
+	EventReceived = "mms.received" // a message's webhook
+	EventStored   = "mms.stored"   // a medium, with its variants
+	EventFailed   = "mms.failed"   // a medium, or a message, that was given up
+	EventReady    = "mms.ready"    // an outgoing message, all of it prepared
+	EventSent     = "mms.sent"     // an outgoing message, handed to the provider
+	EventStatus   = "mms.status"   // a status callback
+	EventDeleted  = "mms.deleted"  // a medium
+)
+
+var eventTypes = []string{EventReceived, EventStored, EventFailed, EventReady, EventSent, EventStatus, EventDeleted}
+
+// Event is a fact to be published.
+type Event struct {
+	Type    string
+	Account store.AccountSID
+	ID      string // of the fact, the same whenever it is published
+	Subject string // what it is about: MM… or MM…/ME…
+	Time    time.Time
+	Data    any // encoded as JSON
+}
+
+// Publish adds an event to the feed and returns its sequence when the server has
+// acknowledged it. A fact that was published before, within [DuplicateWindow],
+// keeps its first sequence.
+func (s *Streams) Publish(ctx context.Context, e Event) (sequence uint64, err error) {
+	data, err := e.encode()
+	if err != nil {
+		return 0, fmt.Errorf("event %s: %w", e.ID, err)
+	}
+	msg := nats.NewMsg(e.Type + "." + e.Account.String())
+	msg.Header.Set("Content-Type", event.ApplicationCloudEventsJSON)
+	msg.Data = data
+	ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithMsgID(e.ID), jetstream.WithExpectStream(feedName))
+	if err != nil {
+		return 0, fmt.Errorf("publish event %s: %w", e.ID, err)
+	}
+	return ack.Sequence, nil
+}
+
+// encode makes a CloudEvent of e (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md).
+func (e Event) encode() ([]byte, error) {
+	c := event.New()
+	c.SetType(e.Type)
+	c.SetSource("/2010-04-01/Accounts/" + e.Account.String())
+	c.SetID(e.ID)
+	c.SetSubject(e.Subject)
+	c.SetTime(e.Time)
+	if err := c.SetData(event.ApplicationJSON, e.Data); err != nil {
+		return nil, err
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(c)
+}
+
+// Entry is an event as it is read from the feed.
+type Entry struct {
+	Sequence uint64
+	Type     string
+	// JSON is the CloudEvent on one line, with its sequence as the extension
+	// attribute of that name, a decimal string.
+	JSON []byte
+}
+
+// Query says which events to read.
+type Query struct {
+	Account store.AccountSID // all accounts if zero
+	After   uint64           // the sequence read last; from the beginning if 0
+	Since   time.Time        // only events published at or after it; After goes first
+	Types   []string         // of the Event constants; all if empty
+}
+
+// subjects are those that the query asks for.
+func (q Query) subjects() []string {
+	account := "*"
+	if q.Account != (store.AccountSID{}) {
+		account = q.Account.String()
+	}
+	types := q.Types
+	if len(types) == 0 {
+		types = eventTypes
+	}
+	subjects := make([]string, len(types))
+	for i, t := range types {
+		subjects[i] = t + "." + account
+	}
+	return subjects
+}
+
+// ExpiredError says that events after a reader's position are no longer kept, or
+// that the feed has never reached it.
+type ExpiredError struct {
+	After       uint64 // the reader's position
+	First, Last uint64 // what is kept; Last is First-1 where that is nothing
+}
+
+// Error says what is kept.
+func (e *ExpiredError) Error() string {
+	return fmt.Sprintf("events after %d are not kept any more: the feed holds %d to %d", e.After, e.First, e.Last)
+}
+
+// Events returns up to limit events of the past, oldest first. A position that
+// has fallen out of the feed is an [*ExpiredError].
+func (s *Streams) Events(ctx context.Context, q Query, limit int) ([]Entry, error) {
+	consumer, stop, err := s.reader(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	limit = int(min(uint64(limit), consumer.CachedInfo().NumPending))
+	if limit == 0 {
+		return nil, nil
+	}
+	batch, err := consumer.Fetch(limit, jetstream.FetchContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("read feed: %w", err)
+	}
+	var entries []Entry
+	for msg := range batch.Messages() {
+		entry, err := newEntry(msg)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	if err := batch.Error(); err != nil {
+		return nil, fmt.Errorf("read feed: %w", err)
+	}
+	return entries, nil
+}
+
+// Follow yields the events of the past and then those to come, without gap or
+// repeat, until ctx ends or the loop is left. An error is the last thing that it
+// yields; a position that has fallen out of the feed is an [*ExpiredError].
+func (s *Streams) Follow(ctx context.Context, q Query) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		consumer, stop, err := s.reader(ctx, q)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		defer stop()
+		messages, err := consumer.Messages()
+		if err != nil {
+			yield(Entry{}, fmt.Errorf("read feed: %w", err))
+			return
+		}
+		defer messages.Stop()
+		defer context.AfterFunc(ctx, messages.Stop)()
+		for {
+			msg, err := messages.Next()
+			if ctx.Err() != nil {
+				yield(Entry{}, ctx.Err())
+				return
+			}
+			if err != nil {
+				yield(Entry{}, fmt.Errorf("read feed: %w", err))
+				return
+			}
+			entry, err := newEntry(msg)
+			if !yield(entry, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// readerIdle is how long the server keeps a reader's consumer that nobody asks,
+// should its client vanish.
+const readerIdle = time.Minute
+
+// reader makes an ordered consumer for a query, which must be stopped.
+func (s *Streams) reader(ctx context.Context, q Query) (jetstream.Consumer, func(), error) {
+	info, err := s.feed.Info(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("stream %s: %w", feedName, err)
+	}
+	state := info.State
+	if q.After > state.LastSeq || q.After > 0 && q.After+1 < state.FirstSeq {
+		return nil, nil, &ExpiredError{After: q.After, First: state.FirstSeq, Last: state.LastSeq}
+	}
+	config := jetstream.OrderedConsumerConfig{FilterSubjects: q.subjects(), InactiveThreshold: readerIdle}
+	switch {
+	case q.After > 0:
+		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, q.After+1
+	case !q.Since.IsZero():
+		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &q.Since
+	}
+	consumer, err := s.feed.OrderedConsumer(ctx, config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read feed: %w", err)
+	}
+	return consumer, func() { s.forget(consumer) }, nil
+}
+
+// forget removes a reader's consumer. One that is not found was replaced by the
+// client after trouble, and the server forgets it by itself.
+func (s *Streams) forget(consumer jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.feed.DeleteConsumer(ctx, consumer.CachedInfo().Name)
+}
+
+func newEntry(msg jetstream.Msg) (Entry, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return Entry{}, fmt.Errorf("read feed: %w", err)
+	}
+	sequence := meta.Sequence.Stream
+	var c event.Event
+	if err := json.Unmarshal(msg.Data(), &c); err != nil {
+		return Entry{}, fmt.Errorf("read event %d: %w", sequence, err)
+	}
+	c.SetExtension("sequence", strconv.FormatUint(sequence, 10))
+	line, err := json.Marshal(c)
+	if err != nil {
+		return Entry{}, fmt.Errorf("read event %d: %w", sequence, err)
+	}
+	return Entry{Sequence: sequence, Type: c.Type(), JSON: line}, nil
+}

@@ -1,0 +1,176 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"mmspipe/store"
+)
+
+// Kind is what a Job asks for.
+type Kind string
+
+// The kinds of Jobs. Data is that of the webhook, form encoded, for Inbound and
+// Status, and a MediaSID for Delete.
+const (
+	Inbound  Kind = "inbound"
+	Outbound Kind = "outbound"
+	Status   Kind = "status"
+	Replay   Kind = "replay"
+	Delete   Kind = "delete"
+)
+
+// Job is something to be done about one message.
+type Job struct {
+	Kind    Kind
+	Account store.AccountSID
+	Message store.MessageSID
+	ID      string // a repeat within DuplicateWindow is not queued again
+	Data    []byte
+}
+
+// PublishJob queues a Job and returns when the server has acknowledged it. It
+// tells whether the Job was queued before. After an error, also of ctx, the Job
+// may be queued or not: publishing it again is safe.
+func (s *Streams) PublishJob(ctx context.Context, job Job) (duplicate bool, err error) {
+	subject := fmt.Sprintf("mms.job.%s.%s.%s", job.Kind, job.Account, job.Message)
+	ack, err := s.js.Publish(ctx, subject, job.Data, jetstream.WithMsgID(job.ID), jetstream.WithExpectStream(jobsName))
+	if err != nil {
+		return false, fmt.Errorf("publish %s job of %s: %w", job.Kind, job.Message, err)
+	}
+	return ack.Duplicate, nil
+}
+
+// Delivery is a Job in hand. It must be settled once, by Ack or Nak; if it is
+// not, or [AckWait] passes without InProgress, it is delivered again.
+type Delivery struct {
+	Job
+	Sequence uint64    // in the stream
+	Attempt  int       // 1 at the first delivery
+	Queued   time.Time // when the Job was published
+
+	msg jetstream.Msg
+}
+
+// Ack removes the Job from the queue. It waits for the server's word.
+func (d *Delivery) Ack(ctx context.Context) error {
+	if err := d.msg.DoubleAck(ctx); err != nil {
+		return fmt.Errorf("ack job %d: %w", d.Sequence, err)
+	}
+	return nil
+}
+
+// Nak gives the Job back, to be delivered again after delay.
+func (d *Delivery) Nak(delay time.Duration) error {
+	nak := d.msg.Nak
+	if delay > 0 {
+		nak = func() error { return d.msg.NakWithDelay(delay) }
+	}
+	if err := nak(); err != nil {
+		return fmt.Errorf("nak job %d: %w", d.Sequence, err)
+	}
+	return nil
+}
+
+// InProgress says that the Job is still being worked on.
+func (d *Delivery) InProgress() error {
+	if err := d.msg.InProgress(); err != nil {
+		return fmt.Errorf("hold job %d: %w", d.Sequence, err)
+	}
+	return nil
+}
+
+const (
+	// pullWait is how long one request for a Job waits at the server, and so how
+	// long Next may take to notice that its context has ended. A request is never
+	// cut short: the server might have answered it already.
+	pullWait = time.Second
+
+	// pullPause keeps callers from asking in a tight loop while something is
+	// wrong.
+	pullPause = time.Second
+)
+
+// Next waits for a Job. Each caller asks for one, so that none waits in a buffer
+// while its time runs. Trouble with the connection is waited out; other trouble,
+// such as a Job that cannot be read, is returned, and the caller may ask again.
+// When ctx ends, so does Next, within a second; a Job that came meanwhile is
+// given back.
+func (s *Streams) Next(ctx context.Context) (*Delivery, error) {
+	for ctx.Err() == nil {
+		msg, err := s.pull()
+		if err == nil && msg == nil {
+			continue
+		}
+		if err == nil {
+			return s.deliver(ctx, msg)
+		}
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pullPause):
+		}
+		if s.conn.IsConnected() {
+			return nil, fmt.Errorf("pull job: %w", err)
+		}
+	}
+	return nil, ctx.Err()
+}
+
+// pull asks for one message; there may be none.
+func (s *Streams) pull() (jetstream.Msg, error) {
+	batch, err := s.worker.Fetch(1, jetstream.FetchMaxWait(pullWait))
+	if err != nil {
+		return nil, err
+	}
+	msg := <-batch.Messages()
+	if msg != nil {
+		return msg, nil
+	}
+	return nil, batch.Error()
+}
+
+// deliver makes a Delivery of a message. What no version of this program can
+// have published is taken off the queue.
+func (s *Streams) deliver(ctx context.Context, msg jetstream.Msg) (*Delivery, error) {
+	if ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), msg.Nak())
+	}
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("read job: %w", err)
+	}
+	job, err := parseSubject(msg.Subject())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("job %d is dropped: %w", meta.Sequence.Stream, err), msg.TermWithReason("malformed subject"))
+	}
+	job.ID, job.Data = msg.Headers().Get(nats.MsgIdHdr), msg.Data()
+	return &Delivery{
+		Job: job, Sequence: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Queued: meta.Timestamp.UTC(), msg: msg,
+	}, nil
+}
+
+// parseSubject reads mms.job.<kind>.<account>.<message>.
+func parseSubject(subject string) (Job, error) {
+	parts := strings.Split(subject, ".")
+	if len(parts) != 5 || parts[0] != "mms" || parts[1] != "job" {
+		return Job{}, fmt.Errorf("%q is not the subject of a job", subject)
+	}
+	account, err := store.ParseAccountSID(parts[3])
+	if err != nil {
+		return Job{}, fmt.Errorf("subject %q: %w", subject, err)
+	}
+	message, err := store.ParseMessageSID(parts[4])
+	if err != nil {
+		return Job{}, fmt.Errorf("subject %q: %w", subject, err)
+	}
+	return Job{Kind: Kind(parts[2]), Account: account, Message: message}, nil
+}
