@@ -55,8 +55,8 @@ type Bucket interface {
 
 	// List returns at most limit objects whose keys begin with prefix and are
 	// greater than after, in byte order of their keys. Fewer than limit means
-	// that there are no more. The prefix is any string; it need not end at a
-	// slash. What is put or deleted while a listing is paged may or may not be
+	// that there are no more. The prefix is empty, a key, or a key and a
+	// slash; it need not end where a segment does. What is put or deleted while a listing is paged may or may not be
 	// in it; everything else is in it exactly once.
 	List(ctx context.Context, prefix, after string, limit int) ([]Object, error)
 }
@@ -101,6 +101,14 @@ func checkKey(key string) error {
 		}
 	}
 	return nil
+}
+
+// checkPrefix holds the rules of [Bucket.List] for prefixes.
+func checkPrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	return checkKey(strings.TrimSuffix(prefix, "/"))
 }
 
 // checkPut holds the rules for what a [Bucket.Put] is given.

@@ -281,12 +281,12 @@ func (d *Dir) remove(ctx context.Context, key string) error {
 // List is [Bucket]'s. It reads the names in the directories that can hold such
 // keys and no others; a page costs what those directories hold.
 func (d *Dir) List(ctx context.Context, prefix, after string, limit int) ([]Object, error) {
-	folder := prefix[:strings.LastIndexByte(prefix, '/')+1]
-	if folder != "" && checkKey(strings.TrimSuffix(folder, "/")) != nil {
-		return nil, ctx.Err() // no key begins like this
-	}
 	l := listing{ctx: ctx, dir: d, prefix: prefix, after: after, limit: limit}
-	if err := l.add(folder); err != nil {
+	err := checkPrefix(prefix)
+	if err == nil {
+		err = l.add(prefix[:strings.LastIndexByte(prefix, '/')+1])
+	}
+	if err != nil {
 		return nil, fmt.Errorf("list %q: %w", prefix, err)
 	}
 	return l.objects, nil

@@ -270,6 +270,9 @@ func (m *MinIO) Delete(ctx context.Context, key string) error {
 
 // List is [Bucket]'s. One call of the service lists at most 1000.
 func (m *MinIO) List(ctx context.Context, prefix, after string, limit int) ([]Object, error) {
+	if err := checkPrefix(prefix); err != nil {
+		return nil, fmt.Errorf("list %q: %w", prefix, err)
+	}
 	if limit <= 0 {
 		return nil, nil
 	}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -19,7 +20,11 @@ func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 	s := store.New(b, nil)
 	blobs := make(map[string]bool) // key, named by a record
 	var records []store.MediaKey
-	for _, o := range list(t, b, "") {
+	objects, err := list(t.Context(), b, "")
+	if err != nil {
+		t.Errorf("audit: %v", err)
+	}
+	for _, o := range objects {
 		switch key, ok := store.ParseMediaKey(o.Key); {
 		case !ok:
 		case key.Name == "":
@@ -44,7 +49,7 @@ func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 		for name, blob := range want {
 			key := s.BlobKey(r.Account, r.Message, r.Media, name)
 			blobs[key] = true
-			if got, err := describe(t, b, key); err != nil || got != blob {
+			if got, err := describe(t.Context(), b, key); err != nil || got != blob {
 				t.Errorf("audit: %s: record %s says %+v, stored is %+v (%v)", key, r.Media, blob, got, err)
 			}
 		}
@@ -58,24 +63,20 @@ func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 }
 
 // list returns all objects of b whose keys begin with prefix.
-func list(t testing.TB, b store.Bucket, prefix string) (all []store.Object) {
-	t.Helper()
+func list(ctx context.Context, b store.Bucket, prefix string) (all []store.Object, err error) {
 	const page = 500
 	for after := ""; ; after = all[len(all)-1].Key {
-		objects, err := b.List(t.Context(), prefix, after, page)
-		if err != nil {
-			t.Fatalf("list %q after %q: %v", prefix, after, err)
-		}
+		objects, err := b.List(ctx, prefix, after, page)
 		all = append(all, objects...)
-		if len(objects) < page {
-			return all
+		if err != nil || len(objects) < page {
+			return all, err
 		}
 	}
 }
 
 // describe hashes what is stored under key.
-func describe(t testing.TB, b store.Bucket, key string) (store.Blob, error) {
-	r, o, err := b.Get(t.Context(), key, 0, -1)
+func describe(ctx context.Context, b store.Bucket, key string) (store.Blob, error) {
+	r, o, err := b.Get(ctx, key, 0, -1)
 	if err != nil {
 		return store.Blob{}, err
 	}

@@ -2,10 +2,11 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,7 +79,7 @@ func startMinIO(t testing.TB, program string) (store.MinIOOptions, error) {
 		cmd.Process.Kill()
 		<-exited
 	})
-	if err := awaitReady("http://"+address+"/minio/health/ready", exited); err != nil {
+	if err := awaitReady(t.Context(), o, exited); err != nil {
 		cmd.Process.Kill()
 		<-exited
 		return store.MinIOOptions{}, fmt.Errorf("start minio: %w\n%s", err, &output)
@@ -86,23 +87,21 @@ func startMinIO(t testing.TB, program string) (store.MinIOOptions, error) {
 	return o, nil
 }
 
-func awaitReady(url string, exited <-chan struct{}) error {
+// awaitReady returns when the server can be used. Its own health check says yes
+// some time before that.
+func awaitReady(ctx context.Context, o store.MinIOOptions, exited <-chan struct{}) error {
 	const patience = 30 * time.Second
-	client := http.Client{Timeout: time.Second}
 	deadline := time.After(patience)
 	for {
-		response, err := client.Get(url)
+		_, err := store.OpenMinIO(ctx, o)
 		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
+			return nil
 		}
 		select {
 		case <-exited:
-			return fmt.Errorf("it exited")
+			return errors.New("it exited")
 		case <-deadline:
-			return fmt.Errorf("not ready after %v", patience)
+			return fmt.Errorf("not ready after %v: %w", patience, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
