@@ -1,0 +1,390 @@
+package fetch_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mmspipe/ingest/fetch"
+)
+
+// serve runs a handler on loopback and returns its origin.
+func serve(t *testing.T, handler http.HandlerFunc) string {
+	server := httptest.NewServer(handler)
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	return server.URL
+}
+
+// raw answers every connection with these bytes and closes it.
+func raw(t *testing.T, answer string) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = c.Read(make([]byte, 4096))
+				_, _ = io.WriteString(c, answer)
+			}()
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+// allow permits the ports of these origins on loopback, as an operator would.
+func allow(t *testing.T, origins ...string) []fetch.Allow {
+	t.Helper()
+	var entries []string
+	for _, o := range origins {
+		entries = append(entries, "127.0.0.0/8:"+parse(t, o).Port())
+	}
+	a, err := fetch.ParseAllow(strings.Join(entries, ","))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func parse(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// want fetches and wants an error with this reason.
+func want(t *testing.T, f *fetch.Fetcher, address string, reason fetch.Reason) *fetch.Error {
+	t.Helper()
+	_, err := f.Fetch(t.Context(), address, nil, io.Discard)
+	var trouble *fetch.Error
+	if !errors.As(err, &trouble) || trouble.Reason != reason {
+		t.Fatalf("error %v, want reason %s", err, reason)
+	}
+	return trouble
+}
+
+func TestFetch(t *testing.T) {
+	body := bytes.Repeat([]byte("media"), 100_000)
+	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("credentials were sent to a host that is not upstream")
+		}
+		if got := r.Header.Get("Accept-Encoding"); got != "identity" {
+			t.Errorf("Accept-Encoding %q", got)
+		}
+		w.Header().Set("Content-Type", "image/jpeg")
+		_, _ = w.Write(body)
+	})
+	f := fetch.New(fetch.Options{Allow: allow(t, origin)})
+	var got bytes.Buffer
+	// The user information of a URL is no reason to send any.
+	address := strings.Replace(origin, "http://", "http://user:secret@", 1)
+	response, err := f.Fetch(t.Context(), address+"/m?x=y#z", &fetch.Credentials{Username: "AC", Password: "token"}, &got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.ContentType != "image/jpeg" || response.Size != int64(len(body)) || !bytes.Equal(got.Bytes(), body) {
+		t.Errorf("response %+v with %d bytes, want %d", response, got.Len(), len(body))
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	cdn := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			http.Error(w, "only one auth mechanism allowed", http.StatusBadRequest)
+		}
+	})
+	var upstream string
+	upstream = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		switch {
+		case r.URL.Path == "/again": // a redirect to upstream itself
+			if user != "" {
+				t.Error("credentials were sent after a redirect")
+			}
+		case user != "AC" || password != "token":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/home":
+			http.Redirect(w, r, upstream+"/again", http.StatusFound)
+		default:
+			http.Redirect(w, r, cdn+"/file?Signature=secret", http.StatusTemporaryRedirect)
+		}
+	})
+	cred := &fetch.Credentials{Username: "AC", Password: "token"}
+	f := fetch.New(fetch.Options{Upstream: parse(t, upstream), Allow: allow(t, cdn)})
+	if _, err := f.Fetch(t.Context(), upstream+"/media", cred, io.Discard); err != nil {
+		t.Errorf("with credentials: %v", err)
+	}
+	_, err := f.Fetch(t.Context(), upstream+"/media", &fetch.Credentials{Username: "AC", Password: "wrong"}, io.Discard)
+	var trouble *fetch.Error
+	if !errors.As(err, &trouble) || trouble.Status != 401 || !trouble.Authenticated || trouble.Redirected {
+		t.Errorf("with wrong credentials: %#v", err)
+	}
+	// Upstream is an exception for the first URL only.
+	if trouble := func() *fetch.Error {
+		_, err := f.Fetch(t.Context(), upstream+"/home", cred, io.Discard)
+		e, _ := errors.AsType[*fetch.Error](err)
+		return e
+	}(); trouble == nil || trouble.Reason != fetch.ForbiddenAddress || !trouble.Redirected {
+		t.Errorf("a redirect to upstream on a private address: %v", trouble)
+	}
+	f = fetch.New(fetch.Options{Upstream: parse(t, upstream), Allow: allow(t, cdn, upstream)})
+	if _, err := f.Fetch(t.Context(), upstream+"/home", cred, io.Discard); err != nil {
+		t.Errorf("a redirect to upstream that is allowed: %v", err)
+	}
+}
+
+// TestForbidden: no address inside is connected to, by URL or by redirect, even
+// while another port of the same address is allowed.
+func TestForbidden(t *testing.T) {
+	var connections atomic.Int32
+	inside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	go func() {
+		for {
+			c, err := inside.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			c.Close()
+		}
+	}()
+	port := parse(t, "http://"+inside.Addr().String()).Port()
+	outside := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", r.URL.Query().Get("to"))
+		w.WriteHeader(http.StatusFound)
+	})
+	f := fetch.New(fetch.Options{Allow: allow(t, outside), ConnectTimeout: time.Second})
+	hosts := []string{
+		"127.0.0.1", "127.1.2.3", "localhost", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0.0.0.0", "[::]",
+		"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "169.254.169.254", "[fd00:ec2::254]",
+		"[fe80::1]", "[fc00::1]", "224.0.0.1", "[ff02::1]", "255.255.255.255", "240.0.0.1", "192.0.0.192", "192.0.2.1",
+		"198.18.0.1", "198.51.100.1", "203.0.113.1", "[2001:db8::1]", "[2002:7f00:1::]", "[64:ff9b::7f00:1]",
+		"[64:ff9b:1::7f00:1]", "[2001:0:7f00:1::]", "[2606:4700::5efe:7f00:1]", "[2606:4700::200:5efe:a00:1]", "[::7f00:1]",
+	}
+	for _, host := range hosts {
+		for _, p := range []string{port, "80", "443"} {
+			target := "http://" + host + ":" + p + "/"
+			want(t, f, target, fetch.ForbiddenAddress)
+			if trouble := want(t, f, outside+"/?to="+url.QueryEscape(target), fetch.ForbiddenAddress); !trouble.Redirected {
+				t.Errorf("redirect to %s: %+v", target, trouble)
+			}
+		}
+	}
+	if n := connections.Load(); n != 0 {
+		t.Errorf("%d connections were made", n)
+	}
+	// A public address is no exception to the ports.
+	want(t, f, "http://1.1.1.1:22/", fetch.ForbiddenAddress)
+	for _, u := range []string{"ftp://example.com/", "file:///etc/passwd", "//example.com/", "http://", "", ":", "http://%zz/", "gopher://x"} {
+		want(t, f, u, fetch.UnsupportedScheme)
+	}
+	want(t, f, outside+"/?to=file:///etc/passwd", fetch.UnsupportedScheme)
+}
+
+func TestBodies(t *testing.T) {
+	const limit = 1000
+	endless := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 512)); err != nil {
+				return
+			}
+		}
+	})
+	exact := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, limit)) })
+	declared := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, limit+1)) })
+	loop := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) })
+	hops := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if n := len(r.URL.Path); n < 6 {
+			http.Redirect(w, r, r.URL.Path+"x", []int{301, 302, 303, 307, 308}[n-1])
+		}
+	})
+	short := raw(t, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort")
+	chunked := raw(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n")
+	closed := raw(t, "HTTP/1.0 200 OK\r\n\r\nto the end")
+	gzipped := raw(t, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx")
+	noise := raw(t, "\x00\x01\x02")
+	nothing := raw(t, "")
+	huge := raw(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 128<<10)+"\r\n\r\n")
+
+	f := fetch.New(fetch.Options{MaxBytes: limit, Allow: allow(t, endless, exact, declared, loop, hops, short, chunked, closed, gzipped, noise, nothing, huge)})
+	for _, u := range []string{exact, hops, closed} {
+		if _, err := f.Fetch(t.Context(), u+"/", nil, io.Discard); err != nil {
+			t.Errorf("%s: %v", u, err)
+		}
+	}
+	want(t, f, endless, fetch.TooLarge)
+	want(t, f, declared, fetch.TooLarge)
+	want(t, f, loop, fetch.TooManyRedirects)
+	want(t, f, short, fetch.ShortBody)
+	want(t, f, chunked, fetch.ShortBody)
+	want(t, f, gzipped, fetch.Encoded)
+	want(t, f, noise, fetch.Network)
+	want(t, f, nothing, fetch.Network)
+	want(t, f, huge, fetch.Network)
+}
+
+func TestStatus(t *testing.T) {
+	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/429":
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(429)
+		case "/nowhere":
+			w.WriteHeader(302)
+		case "/204":
+			w.WriteHeader(204)
+		case "/cdn":
+			http.Redirect(w, r, "/403?Signature=secret", 307)
+		default:
+			w.WriteHeader(403)
+		}
+	})
+	f := fetch.New(fetch.Options{Allow: allow(t, origin)})
+	for path, status := range map[string]int{"/429": 429, "/nowhere": 302, "/204": 204, "/cdn": 403, "/403": 403} {
+		trouble := want(t, f, origin+path+"?Signature=secret", fetch.BadStatus)
+		if trouble.Status != status || trouble.Redirected != (path == "/cdn") {
+			t.Errorf("%s: %+v", path, trouble)
+		}
+		if path == "/429" && trouble.RetryAfter != 7*time.Second {
+			t.Errorf("Retry-After %v, want 7s", trouble.RetryAfter)
+		}
+		if strings.Contains(trouble.Error(), "secret") {
+			t.Errorf("the query is in the error: %v", trouble)
+		}
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	silent := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	stalled := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "the beginning")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	drip := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			_, _ = io.WriteString(w, ".")
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	})
+	f := fetch.New(fetch.Options{
+		Allow:          allow(t, silent, stalled, drip),
+		ConnectTimeout: 50 * time.Millisecond, IdleTimeout: 100 * time.Millisecond, TotalTimeout: 500 * time.Millisecond,
+	})
+	for _, u := range []string{silent, stalled, drip} {
+		want(t, f, u, fetch.Timeout)
+	}
+	// The end of the caller's context is that, and no word about the host.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := f.Fetch(ctx, drip, nil, io.Discard); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want the context's", err)
+	}
+}
+
+// TestDestination: an error of where the body goes is not one of where it comes
+// from.
+func TestDestination(t *testing.T) {
+	origin := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) })
+	f := fetch.New(fetch.Options{Allow: allow(t, origin)})
+	full := errors.New("no space left")
+	_, err := f.Fetch(t.Context(), origin, nil, failing{full})
+	if _, ofHost := errors.AsType[*fetch.Error](err); ofHost || !errors.Is(err, full) {
+		t.Errorf("error %v, want the writer's", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+// TestStalledHost: a host that holds all of its slots does not hold up another.
+func TestStalledHost(t *testing.T) {
+	stalled := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	fine := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	f := fetch.New(fetch.Options{
+		Allow: allow(t, stalled, fine), Slots: 4, Patience: 50 * time.Millisecond, IdleTimeout: time.Minute,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	results := make(chan error)
+	for range 20 {
+		go func() {
+			_, err := f.Fetch(ctx, stalled, nil, io.Discard)
+			results <- err
+		}()
+	}
+	// All but the two that have its slots are told that it is busy.
+	for range 18 {
+		if trouble, ok := errors.AsType[*fetch.Error](<-results); !ok || trouble.Reason != fetch.Busy {
+			t.Errorf("error %v, want busy", trouble)
+		}
+	}
+	for range 10 {
+		if _, err := f.Fetch(t.Context(), fine, nil, io.Discard); err != nil {
+			t.Errorf("the other host: %v", err)
+		}
+	}
+	cancel()
+	for range 2 {
+		if err := <-results; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want the context's", err)
+		}
+	}
+}
+
+func FuzzParseAllow(f *testing.F) {
+	for _, s := range []string{"127.0.0.0/8:9000", "10.0.0.0/8:443,[fd00::/8]:80", ":", "/:", "1.2.3.4:80", "[::/0]:65536"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		allows, err := fetch.ParseAllow(s)
+		if err != nil {
+			return
+		}
+		var again []string
+		for _, a := range allows {
+			again = append(again, fmt.Sprintf("[%s]:%d", a.Prefix, a.Port))
+		}
+		same, err := fetch.ParseAllow(strings.Join(again, ","))
+		if err != nil || len(same) != len(allows) {
+			t.Fatalf("%q read again: %v, %v", again, same, err)
+		}
+	})
+}
+
+func TestParseAllowMistakes(t *testing.T) {
+	_, err := fetch.ParseAllow("10.0.0.0/8:80,nonsense,10.0.0.0/99:80,10.0.0.0/8:0,10.0.0.1:80")
+	for _, entry := range []string{"nonsense", "10.0.0.0/99:80", "10.0.0.0/8:0", "10.0.0.1:80"} {
+		if err == nil || !strings.Contains(err.Error(), entry) {
+			t.Errorf("error %v does not name %s", err, entry)
+		}
+	}
+}

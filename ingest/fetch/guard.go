@@ -1,0 +1,84 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"code.dny.dev/ssrf"
+)
+
+// Allow is one exception to the guard: addresses and the one port of them.
+type Allow struct {
+	Prefix netip.Prefix
+	Port   uint16
+}
+
+// ParseAllow reads "10.0.0.0/8:9000,[fd00::/8]:443". The error names every entry
+// that is wrong.
+func ParseAllow(s string) ([]Allow, error) {
+	var allows []Allow
+	var mistakes []error
+	for entry := range strings.SplitSeq(s, ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		colon := strings.LastIndexByte(entry, ':')
+		prefix, err := netip.ParsePrefix(strings.Trim(entry[:max(colon, 0)], "[]"))
+		if err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%q is not CIDR:PORT such as 10.0.0.0/8:9000", entry))
+			continue
+		}
+		port, err := strconv.ParseUint(entry[colon+1:], 10, 16)
+		if err != nil || port == 0 {
+			mistakes = append(mistakes, fmt.Errorf("%q: the port is not a number from 1 to 65535", entry))
+			continue
+		}
+		allows = append(allows, Allow{prefix.Masked(), uint16(port)})
+	}
+	return allows, errors.Join(mistakes...)
+}
+
+// guard decides which addresses may be dialled: public ones on ports 80 and 443,
+// and its exceptions.
+type guard []Allow
+
+var errForbidden = errors.New("the address is not to be fetched from")
+
+// public knows IANA's special purpose registries, and nothing of IPv6 outside
+// global unicast: so NAT64, IPv4-mapped and unique local addresses are refused
+// with the rest, and 6to4 and Teredo by their prefixes.
+var public = ssrf.New()
+
+// control is a net.Dialer's ControlContext: address is the one that is about to
+// be connected to.
+func (g guard) control(_ context.Context, network, address string, c syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: %s", errForbidden, address)
+	}
+	ip := to.Addr().Unmap().WithZone("")
+	if slices.ContainsFunc(g, func(a Allow) bool { return a.Port == to.Port() && a.Prefix.Contains(ip) }) {
+		return nil
+	}
+	if err := public.Safe(network, netip.AddrPortFrom(ip, to.Port()).String(), c); err != nil || isISATAP(ip) {
+		return errForbidden
+	}
+	return nil
+}
+
+// isISATAP tells an address that carries an IPv4 address in its interface
+// identifier (RFC 5214 section 6.1), which ssrf does not look at.
+func isISATAP(ip netip.Addr) bool {
+	if !ip.Is6() {
+		return false
+	}
+	b := ip.As16()
+	return b[8]&^0x03 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
+}

@@ -1,0 +1,205 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// circuitFailures in a row open a host's circuit.
+	circuitFailures = 5
+
+	// circuitFirst and circuitMost bound the time between tries of a host whose
+	// circuit is open.
+	circuitFirst = 30 * time.Second
+	circuitMost  = 5 * time.Minute
+
+	// maxHosts is how many hosts are remembered for their failures.
+	maxHosts = 10_000
+)
+
+// hosts shares slots among the hosts that are fetched from.
+type hosts struct {
+	slots    chan struct{} // of all
+	each     int           // that one host may have
+	patience time.Duration
+
+	mu     sync.Mutex
+	byName map[string]*host
+}
+
+// host is what is known of one. All but its slots is guarded by hosts.mu.
+type host struct {
+	slots    chan struct{}
+	users    int       // callers that hold or wait for a slot
+	progress time.Time // of the last answer, or of the first caller after none
+
+	failures int // in a row
+	pause    time.Duration
+	closed   time.Time // until when the host is left alone
+	probing  bool      // a caller is trying whether it works again
+}
+
+func newHosts(slots int, patience time.Duration) *hosts {
+	return &hosts{
+		slots: make(chan struct{}, slots), each: max(slots/2, 1), patience: patience, byName: map[string]*host{},
+	}
+}
+
+// acquire waits for a slot for the named host. What was acquired is released
+// with the error that the fetch ended with.
+func (hs *hosts) acquire(ctx context.Context, name string) (release func(error), err error) {
+	h := hs.enter(name)
+	if err := hs.wait(ctx, h, name); err != nil {
+		hs.leave(h, name)
+		return nil, err
+	}
+	giveBack := func() { <-h.slots; hs.leave(h, name) }
+	if err := hs.admit(h, name); err != nil {
+		giveBack()
+		return nil, err
+	}
+	select {
+	case hs.slots <- struct{}{}:
+	case <-ctx.Done():
+		hs.settle(h, ctx.Err())
+		giveBack()
+		return nil, ctx.Err()
+	}
+	return func(err error) {
+		<-hs.slots
+		hs.settle(h, err)
+		giveBack()
+	}, nil
+}
+
+// enter counts a caller in.
+func (hs *hosts) enter(name string) *host {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	h := hs.byName[name]
+	if h == nil {
+		h = &host{slots: make(chan struct{}, hs.each)}
+		hs.byName[name] = h
+	}
+	if h.users == 0 {
+		h.progress = time.Now()
+	}
+	h.users++
+	return h
+}
+
+// leave counts a caller out and forgets a host that nothing is to be remembered
+// of, and others when there are too many.
+func (hs *hosts) leave(h *host, name string) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	h.users--
+	if h.users == 0 && h.failures == 0 {
+		delete(hs.byName, name)
+	}
+	for other, o := range hs.byName {
+		if len(hs.byName) <= maxHosts {
+			return
+		}
+		if o.users == 0 {
+			delete(hs.byName, other)
+		}
+	}
+}
+
+// wait takes one of the host's slots. It waits for one only while the host
+// makes progress.
+func (hs *hosts) wait(ctx context.Context, h *host, name string) error {
+	for {
+		select {
+		case h.slots <- struct{}{}:
+			return nil
+		default:
+		}
+		hs.mu.Lock()
+		left := hs.patience - time.Since(h.progress)
+		hs.mu.Unlock()
+		if left <= 0 {
+			return &Error{Reason: Busy, Host: name}
+		}
+		timer := time.NewTimer(left)
+		select {
+		case h.slots <- struct{}{}:
+			timer.Stop()
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// admit refuses a host whose circuit is open, but for one caller at a time when
+// it is due to be tried again.
+func (hs *hosts) admit(h *host, name string) error {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if h.failures < circuitFailures {
+		return nil
+	}
+	left := time.Until(h.closed)
+	if left > 0 || h.probing {
+		return &Error{Reason: CircuitOpen, Host: name, RetryAfter: max(left, time.Second)}
+	}
+	h.probing = true
+	return nil
+}
+
+// settle learns from how a fetch ended.
+func (hs *hosts) settle(h *host, err error) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	h.probing = false
+	switch judge(err) {
+	case answered:
+		h.progress = time.Now()
+		h.failures, h.pause = 0, 0
+	case broken:
+		h.failures++
+		if h.failures >= circuitFailures {
+			h.pause = min(max(2*h.pause, circuitFirst), circuitMost)
+			h.closed = time.Now().Add(h.pause)
+		}
+	}
+}
+
+// health is what a fetch tells of its host.
+type health int
+
+const (
+	unknown  health = iota // it was not the host that ended it
+	answered               // whatever it said
+	broken
+)
+
+func judge(err error) health {
+	var trouble *Error
+	switch {
+	case err == nil:
+		return answered
+	case !errors.As(err, &trouble):
+		return unknown
+	}
+	switch trouble.Reason {
+	case Network, Timeout, ShortBody:
+		return broken
+	case BadStatus:
+		if trouble.Status >= http.StatusInternalServerError {
+			return broken
+		}
+		return answered
+	case TooLarge, TooManyRedirects, Encoded:
+		return answered
+	}
+	return unknown
+}
