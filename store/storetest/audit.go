@@ -20,7 +20,7 @@ func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 	s := store.New(b, nil)
 	blobs := make(map[string]bool) // key, named by a record
 	var records []store.MediaKey
-	objects, err := list(t.Context(), b, "")
+	objects, err := list(context.Background(), b, "")
 	if err != nil {
 		t.Errorf("audit: %v", err)
 	}
@@ -34,7 +34,7 @@ func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 		}
 	}
 	for _, r := range records {
-		m, err := s.Media(t.Context(), r.Account, r.Message, r.Media)
+		m, err := s.Media(context.Background(), r.Account, r.Message, r.Media)
 		if err != nil {
 			t.Errorf("audit: %v", err)
 			continue
@@ -49,7 +49,7 @@ func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 		for name, blob := range want {
 			key := s.BlobKey(r.Account, r.Message, r.Media, name)
 			blobs[key] = true
-			if got, err := describe(t.Context(), b, key); err != nil || got != blob {
+			if got, err := describe(context.Background(), b, key); err != nil || got != blob {
 				t.Errorf("audit: %s: record %s says %+v, stored is %+v (%v)", key, r.Media, blob, got, err)
 			}
 		}

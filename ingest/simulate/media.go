@@ -1,0 +1,229 @@
+package simulate
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Media is one medium of a message.
+type Media struct {
+	Data        []byte
+	ContentType string // as the webhook and the CDN declare it
+	// Faults are what happens to the first requests, one each; the next is
+	// answered as it should be.
+	Faults []Fault
+	// Always happens to every request after those of Faults.
+	Always Fault
+	// URL is sent as the MediaUrl instead of one that is hosted here.
+	URL string
+}
+
+// Fault is something that goes wrong with a request for a medium.
+type Fault string
+
+// The faults. Those of the API happen before the redirect, those of the CDN
+// after it.
+const (
+	NotFound     Fault = "404"           // API: as for a medium that is not there yet
+	Unauthorized Fault = "401"           // API: although the credentials are right
+	Gone         Fault = "410"           // API
+	TooMany      Fault = "429"           // API, with Retry-After: 1
+	ServerError  Fault = "500"           // API
+	Unavailable  Fault = "503"           // API
+	RedirectLoop Fault = "redirect-loop" // API: redirects to itself
+
+	Forbidden Fault = "403"        // CDN: as for a link that has expired
+	Reset     Fault = "reset"      // CDN: the connection is reset in the middle of the body
+	Stall     Fault = "stall"      // CDN: half of the body, then nothing
+	Silent    Fault = "silent"     // CDN: accepts the request and never answers
+	Drip      Fault = "drip"       // CDN: a byte a second
+	Truncate  Fault = "truncate"   // CDN: half of what Content-Length declares
+	WrongType Fault = "wrong-type" // CDN: text/html, whatever it is
+	Endless   Fault = "endless"    // CDN: never stops sending
+)
+
+var faults = []Fault{
+	NotFound, Unauthorized, Gone, TooMany, ServerError, Unavailable, RedirectLoop,
+	Forbidden, Reset, Stall, Silent, Drip, Truncate, WrongType, Endless,
+}
+
+// RedirectTo is an API fault: the redirect leads to target.
+func RedirectTo(target string) Fault { return Fault("redirect:" + target) }
+
+// ParseFault reads a fault by its name. The error lists the names.
+func ParseFault(name string) (Fault, error) {
+	if slices.Contains(faults, Fault(name)) || strings.HasPrefix(name, "redirect:") {
+		return Fault(name), nil
+	}
+	return "", fmt.Errorf("fault %q is none of redirect:URL, %s", name, strings.Join(strings.Fields(fmt.Sprint(faults)), ", "))
+}
+
+// hosted is a medium at its address.
+type hosted struct {
+	Media
+	path     string
+	modified time.Time
+	requests int
+}
+
+// link is a signed URL of the CDN.
+type link struct {
+	medium  *hosted
+	fault   Fault
+	expires time.Time
+}
+
+// linkLife is how long a CDN URL is good for (Twilio Help, article 223183748).
+const linkLife = 4 * time.Hour
+
+// Requests is how often a medium was asked for at the API.
+func (s *Simulator) Requests(mediaSID string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.media[mediaSID]; m != nil {
+		return m.requests
+	}
+	return 0
+}
+
+// ask finds a medium by its path and takes the fault that is due.
+func (s *Simulator) ask(path string) (*hosted, Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.media[path[strings.LastIndexByte(path, '/')+1:]]
+	if m == nil || m.path != path {
+		return nil, ""
+	}
+	m.requests++
+	if m.requests <= len(m.Faults) {
+		return m, m.Faults[m.requests-1]
+	}
+	return m, m.Always
+}
+
+// serveAPI is the provider's Media resource, content only.
+func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
+	user, password, _ := r.BasicAuth()
+	if subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(s.o.Account+":"+s.o.Token)) != 1 {
+		w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
+		restError(w, http.StatusUnauthorized, 20003, "Authenticate")
+		return
+	}
+	m, fault := s.ask(r.URL.Path)
+	if m == nil {
+		restError(w, http.StatusNotFound, 20404, "The requested resource "+r.URL.Path+" was not found")
+		return
+	}
+	if target, ok := strings.CutPrefix(string(fault), "redirect:"); ok {
+		http.Redirect(w, r, target, http.StatusTemporaryRedirect)
+		return
+	}
+	switch status, _ := strconv.Atoi(string(fault)); {
+	case fault == RedirectLoop:
+		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+	case fault == TooMany:
+		w.Header().Set("Retry-After", "1")
+		restError(w, http.StatusTooManyRequests, 20429, "Too Many Requests")
+	case status != 0 && fault != Forbidden:
+		restError(w, status, 20000+status, http.StatusText(status))
+	case s.o.Direct:
+		serveBody(w, r, m, fault)
+	default:
+		http.Redirect(w, r, s.sign(m, fault), http.StatusTemporaryRedirect)
+	}
+}
+
+// restError answers as Twilio's API does where the path has no suffix.
+func restError(w http.ResponseWriter, status, code int, message string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>%d</Code><Message>%s</Message>"+
+		"<MoreInfo>https://www.twilio.com/docs/errors/%d</MoreInfo><Status>%d</Status></RestException></TwilioResponse>", code, message, code, status)
+}
+
+// sign makes a CDN URL for one request.
+func (s *Simulator) sign(m *hosted, fault Fault) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	expires := time.Now().Add(linkLife)
+	signature := s.sid("")
+	s.links[signature] = link{m, fault, expires}
+	return fmt.Sprintf("%s/%s/%s?Expires=%d&Signature=%s&Key-Pair-Id=SIMULATED",
+		s.cdnURL, s.o.Account, m.path[len(m.path)-32:], expires.Unix(), signature)
+}
+
+// serveCDN is where the API redirects to. Like S3 it refuses a second way of
+// authentication.
+func (s *Simulator) serveCDN(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") != "" {
+		http.Error(w, "<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>", http.StatusBadRequest)
+		return
+	}
+	s.mu.Lock()
+	l, ok := s.links[r.URL.Query().Get("Signature")]
+	s.mu.Unlock()
+	if !ok || time.Now().After(l.expires) || l.fault == Forbidden {
+		http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
+		return
+	}
+	serveBody(w, r, l.medium, l.fault)
+}
+
+// serveBody sends a medium, well or badly.
+func serveBody(w http.ResponseWriter, r *http.Request, m *hosted, fault Fault) {
+	sum := sha256.Sum256(m.Data)
+	w.Header().Set("Content-Type", m.ContentType)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	w.Header().Set("Last-Modified", m.modified.UTC().Format(http.TimeFormat))
+	w.Header().Set("Content-Length", strconv.Itoa(len(m.Data)))
+	half := m.Data[:len(m.Data)/2]
+	send := func(data []byte) {
+		_, _ = w.Write(data)
+		_ = http.NewResponseController(w).Flush()
+	}
+	switch fault {
+	case WrongType:
+		w.Header().Set("Content-Type", "text/html")
+		send(m.Data)
+	case Silent:
+		<-r.Context().Done()
+	case Stall:
+		send(half)
+		<-r.Context().Done()
+	case Drip:
+		drip(r, m.Data, send)
+	case Truncate:
+		send(half) // the server closes a connection whose body is short
+	case Reset:
+		send(half)
+		panic(http.ErrAbortHandler)
+	case Endless:
+		w.Header().Del("Content-Length")
+		for block := make([]byte, 64<<10); r.Context().Err() == nil; {
+			send(block)
+		}
+	default:
+		send(m.Data)
+	}
+}
+
+// drip sends a byte a second.
+func drip(r *http.Request, data []byte, send func([]byte)) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for i := range data {
+		send(data[i : i+1])
+		select {
+		case <-r.Context().Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

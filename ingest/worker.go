@@ -1,0 +1,264 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"mmspipe/ingest/fetch"
+	"mmspipe/resize"
+	"mmspipe/store"
+	"mmspipe/store/stream"
+)
+
+const (
+	// jobDeadline ends a try: a message's media are fetched side by side, each
+	// within two minutes, and fitted within seconds.
+	jobDeadline = 10 * time.Minute
+
+	// heartbeat keeps a Job in hand from being delivered again. It is a third
+	// of the consumer's AckWait, so that two may be missed.
+	heartbeat = 20 * time.Second
+
+	// recordTimeout bounds the last steps of a Job, such as its Ack, which are
+	// done even when its own time is over.
+	recordTimeout = 10 * time.Second
+)
+
+// Options are what a [Worker] works with. All but the durations and counts are
+// required.
+type Options struct {
+	Store    *store.Store
+	Streams  *stream.Streams
+	Fetcher  *fetch.Fetcher
+	Fitter   *resize.Fitter
+	Profile  resize.Profile
+	Accounts Accounts
+	Upstream *url.URL
+	Log      zerolog.Logger
+
+	TempDir string        // where media are spooled; the system's if empty
+	Jobs    int           // Jobs at once; 16 if 0
+	GiveUp  time.Duration // age of a Job at which a medium that is still to be had is given up; a day if 0
+	Drain   time.Duration // time to finish the Jobs in hand when stopping; 20 s if 0
+}
+
+// Worker takes Jobs from the stream and does what they ask for.
+type Worker struct {
+	Options
+
+	// pictures bounds how many pictures are in memory at once, whatever the
+	// number of Jobs: fitting is bound by processors, fetching is not.
+	pictures chan struct{}
+}
+
+// NewWorker returns a Worker that waits for [Worker.Run].
+func NewWorker(o Options) *Worker {
+	o.Jobs = cmp.Or(o.Jobs, 16)
+	o.GiveUp = cmp.Or(o.GiveUp, 24*time.Hour)
+	o.Drain = cmp.Or(o.Drain, 20*time.Second)
+	return &Worker{Options: o, pictures: make(chan struct{}, runtime.GOMAXPROCS(0))}
+}
+
+// Run takes Jobs until ctx ends. It returns when those in hand are finished or,
+// after [Options].Drain, given back. Its goroutines have ended then.
+func (w *Worker) Run(ctx context.Context) {
+	// Jobs outlive ctx by the time to drain.
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(w.Drain, func() { stop(errStopping) })
+		context.AfterFunc(work, func() { timer.Stop() })
+	})()
+
+	var jobs sync.WaitGroup
+	for range w.Jobs {
+		jobs.Go(func() { w.pull(ctx, work) })
+	}
+	jobs.Wait()
+}
+
+// pull takes one Job after another.
+func (w *Worker) pull(ctx, work context.Context) {
+	for ctx.Err() == nil {
+		delivery, err := w.Streams.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.Log.Error().Err(err).Msg("job not taken")
+			}
+			continue
+		}
+		w.do(work, delivery)
+	}
+}
+
+// do tries one Job and settles it.
+func (w *Worker) do(work context.Context, d *stream.Delivery) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(work, jobDeadline)
+	defer cancel()
+	log := w.Log.With().Str("kind", string(d.Kind)).Stringer("accountSid", d.Account).Stringer("messageSid", d.Message).
+		Int("attempt", d.Attempt).Logger()
+	ctx = log.WithContext(ctx)
+
+	stop := beat(ctx, d)
+	result := w.work(ctx, d)
+	stop()
+
+	log = log.With().Dur("ms", time.Since(start)).Logger()
+	if err := settle(work, d, result); err != nil {
+		log.Error().Err(err).Msg("job not settled; it will be delivered again")
+		return
+	}
+	switch result.verb {
+	case retry:
+		log.Warn().Err(result.err).Msg("job delayed")
+	case handBack:
+		log.Info().Msg("job handed back")
+	default:
+		log.Info().Msg("job done")
+	}
+}
+
+// settle tells the stream what becomes of the Job. Every failure has been
+// recorded where it happened, so that failed is an Ack here like done.
+func settle(work context.Context, d *stream.Delivery, result outcome) error {
+	switch result.verb {
+	case retry:
+		return d.Nak(backoff(d.Attempt, result.err))
+	case handBack:
+		return d.Nak(0)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), recordTimeout)
+	defer cancel()
+	return d.Ack(ctx)
+}
+
+// beat says InProgress for d until the returned function is called.
+func beat(ctx context.Context, d *stream.Delivery) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		tick := time.NewTicker(heartbeat)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := d.InProgress(); err != nil {
+					zerolog.Ctx(ctx).Warn().Err(err).Msg("job may be delivered to another worker")
+				}
+			}
+		}
+	})
+	return func() { cancel(); beating.Wait() }
+}
+
+// work does what the Job asks for. Doing it again is harmless.
+func (w *Worker) work(ctx context.Context, d *stream.Delivery) outcome {
+	switch d.Kind {
+	case stream.Inbound:
+		return w.inbound(ctx, d)
+	case stream.Status:
+		return w.judge(ctx, d, w.status(ctx, d))
+	case stream.Delete:
+		return w.judge(ctx, d, w.delete(ctx, d))
+	}
+	// A newer version queued it; its workers know what to do.
+	return w.judge(ctx, d, fmt.Errorf("job of unknown kind %q", d.Kind))
+}
+
+// inbound takes an inbound message from its webhook to stored media.
+func (w *Worker) inbound(ctx context.Context, d *stream.Delivery) outcome {
+	hook, err := parseJob(d)
+	if err != nil {
+		return w.judge(ctx, d, err)
+	}
+	message, err := w.receive(ctx, d, hook)
+	if errors.Is(err, errConflict) {
+		return w.judge(ctx, d, w.reportConflict(ctx, d, hook, message))
+	}
+	if err != nil {
+		return w.judge(ctx, d, err)
+	}
+	results := make([]outcome, len(hook.media))
+	var media sync.WaitGroup
+	for i := range hook.media {
+		media.Go(func() { results[i] = w.medium(ctx, d, hook, message, i) })
+	}
+	media.Wait()
+	return worst(results)
+}
+
+// parseJob reads the webhook out of its Job. The receiver has parsed it before,
+// so an error means another version of this program; the Job is kept for it.
+func parseJob(d *stream.Delivery) (webhook, error) {
+	form, err := url.ParseQuery(string(d.Data))
+	if err != nil {
+		return webhook{}, fmt.Errorf("parse job %d: %w", d.Sequence, err)
+	}
+	hook, err := parseWebhook(form)
+	if err != nil {
+		return webhook{}, fmt.Errorf("parse job %d: %w", d.Sequence, err)
+	}
+	return hook, nil
+}
+
+// errConflict says that a MessageSid is known with other content.
+var errConflict = errors.New("the message is known with other content")
+
+// receive makes sure of the Message record and of its event. With errConflict
+// it returns the record that was there first.
+func (w *Worker) receive(ctx context.Context, d *stream.Delivery, hook webhook) (store.Message, error) {
+	message, _, err := w.Store.CreateMessage(ctx, store.Message{
+		Account: hook.account, SID: hook.message, Direction: store.Inbound, Status: "received",
+		From: hook.from, To: hook.to, Body: hook.body, NumMedia: len(hook.media),
+		Form: hook.form, Fingerprint: hook.fingerprint(),
+		DateCreated: d.Queued, DateUpdated: d.Queued,
+	})
+	if err != nil {
+		return message, err
+	}
+	if message.Fingerprint != hook.fingerprint() {
+		return message, errConflict
+	}
+	if message.Announced != 0 {
+		return message, nil
+	}
+	sequence, err := w.Streams.Publish(ctx, receivedEvent(message, w.Store.HashNumber))
+	if err != nil {
+		return message, err
+	}
+	zerolog.Ctx(ctx).Debug().Int("media", message.NumMedia).Msg("received")
+	return w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
+		m.Announced = sequence
+		return nil
+	})
+}
+
+// reportConflict announces a webhook that repeats a MessageSid with other
+// content. The first one stays as it is.
+func (w *Worker) reportConflict(ctx context.Context, d *stream.Delivery, hook webhook, first store.Message) error {
+	differs := hook.differences(first)
+	zerolog.Ctx(ctx).Error().Strs("differs", differs).Msg("webhook repeats a MessageSid with other content; the first is kept")
+	_, err := w.Streams.Publish(ctx, conflictEvent(hook, d, differs))
+	return err
+}
+
+// status records a status callback in the feed.
+func (w *Worker) status(ctx context.Context, d *stream.Delivery) error {
+	hook, err := parseJob(d)
+	if err != nil {
+		return err
+	}
+	_, err = w.Streams.Publish(ctx, statusEvent(hook, d.Queued))
+	return err
+}
