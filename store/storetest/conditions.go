@@ -125,30 +125,24 @@ func increment(t *testing.T, b store.Bucket, key string) error {
 }
 
 // testOverwriteWhileReading reads an object while it is replaced: every read
-// must give one of the contents, whole.
+// must give one of the contents, whole. The reads are few, because MinIO lets
+// readers that never pause keep a writer waiting.
 func testOverwriteWhileReading(t *testing.T, b store.Bucket) {
-	const size, rounds = 1 << 20, 10
+	const size, rounds, reads = 1 << 20, 10, 3
 	content := func(i int) string { return strings.Repeat(string(rune('a'+i)), size) }
 	mustPut(t, b, "key", content(0))
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		defer close(done)
-		for i := range rounds {
+	for i := range rounds {
+		var writer sync.WaitGroup
+		writer.Go(func() {
 			if _, err := put(t, b, "key", content(i+1), store.Condition{}); err != nil {
 				t.Error(err)
 			}
+		})
+		for range reads {
+			if got, _ := read(t, b, "key", 0, -1); got != content(i) && got != content(i+1) {
+				t.Errorf("read %d bytes that were not put", len(got))
+			}
 		}
-	})
-	for running := true; running; {
-		select {
-		case <-done:
-			running = false
-		default:
-		}
-		if got, _ := read(t, b, "key", 0, -1); len(got) != size || strings.Trim(got, got[:1]) != "" {
-			t.Errorf("read %d bytes that were never put", len(got))
-		}
+		writer.Wait()
 	}
-	wg.Wait()
 }

@@ -19,8 +19,9 @@ type Scenario struct {
 	// Job is what is interrupted. It is run again, as a queue would, until it
 	// returns nil.
 	Job func(ctx context.Context, b store.Bucket) error
-	// Other, if not nil, is run to its end in front of one call of Job: a second
-	// worker with the same job, or a deletion. It, too, is run again if it fails.
+	// Other, if not nil, is run to its end in front of one call of Job, or after
+	// Job: a second worker with the same job, or a deletion. It, too, is run
+	// again if it fails.
 	Other func(ctx context.Context, b store.Bucket) error
 	// Check looks at the bucket when all is done, after an [Audit] that found
 	// no orphans.
@@ -84,8 +85,10 @@ func (s Scenario) run(t *testing.T, d disturbance) (calls int) {
 	if d.die {
 		faulty.At = d.call
 	}
+	met := false // Other was run
 	faulty.Before = func(call int) {
 		if d.other && call == d.call {
+			met = true
 			untilDone(t, "other", b, s.Other)
 			Audit(t, b)
 		}
@@ -97,6 +100,9 @@ func (s Scenario) run(t *testing.T, d disturbance) (calls int) {
 	Audit(t, b)
 	if err != nil {
 		untilDone(t, "job", b, s.Job)
+	}
+	if s.Other != nil && !met {
+		untilDone(t, "other", b, s.Other)
 	}
 	if orphans := Audit(t, b); len(orphans) > 0 {
 		t.Errorf("blobs without a record: %v", orphans)
