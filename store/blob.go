@@ -143,11 +143,11 @@ func (b *blobReader) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 || whence < io.SeekStart || whence > io.SeekEnd {
 		return 0, fmt.Errorf("seek blob %s: offset %d, whence %d", b.key, offset, whence)
 	}
-	if offset != b.offset {
-		b.Close()
-		b.offset = offset
+	if offset == b.offset {
+		return offset, nil
 	}
-	return offset, nil
+	b.offset = offset
+	return offset, b.Close()
 }
 
 // Close ends the read in progress; another Read would begin one anew.

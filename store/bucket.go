@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -37,7 +38,8 @@ type Bucket interface {
 	// was stored. It is all or nothing: after an error, whether of r, of the
 	// context or of the store, readers see what they saw before, or (when only
 	// the answer was lost) the whole new object, never a part. An r that ends
-	// early or holds more than size bytes is an error. When Put returns nil,
+	// early or holds more than size bytes is an error. Put does not read r after
+	// it has returned, so it waits for a read that is under way. When it returns nil,
 	// the object is as durable as the store can make it.
 	Put(ctx context.Context, key string, r io.Reader, size int64, cond Condition) (Object, error)
 
@@ -126,16 +128,34 @@ type exactly struct {
 	ctx  context.Context // of the Put; ends the reading between two reads
 	r    io.Reader
 	left int64
-	err  error // the first one, kept because HTTP clients replace it
+
+	mu  sync.Mutex // held while r is read
+	err error      // the first one, kept because HTTP clients replace it
 }
 
 func (e *exactly) Read(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.err != nil {
 		return 0, e.err
 	}
 	n, err := e.read(p)
 	e.err = err
 	return n, err
+}
+
+// stop ends the reading, waits for a read under way, and returns the error that
+// ended it before, if any. An HTTP client goes on reading a body for a while
+// after an early answer; the source is the caller's again when Put returns.
+func (e *exactly) stop() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.err
+	e.err = io.ErrClosedPipe
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 func (e *exactly) read(p []byte) (int, error) {
@@ -157,10 +177,11 @@ func (e *exactly) read(p []byte) (int, error) {
 		}
 	}
 	var extra [1]byte
-	switch _, err := io.ReadFull(e.r, extra[:]); err {
-	case io.EOF:
+	_, err := io.ReadFull(e.r, extra[:])
+	switch {
+	case err == io.EOF:
 		return n, io.EOF
-	case nil:
+	case err == nil:
 		return 0, errors.New("body is longer than its size")
 	default:
 		return 0, err

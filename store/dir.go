@@ -307,7 +307,7 @@ func (l *listing) add(folder string) error {
 		return err
 	}
 	entries, err := os.ReadDir(l.dir.path(folder))
-	if folder != "" && absence(err) == ErrNotFound {
+	if folder != "" && errors.Is(absence(err), ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -342,7 +342,7 @@ func (l *listing) addName(name string) error {
 	}
 	info, err := os.Stat(l.dir.path(name))
 	switch {
-	case absence(err) == ErrNotFound: // deleted since its folder was read
+	case errors.Is(absence(err), ErrNotFound): // deleted since its folder was read
 	case err != nil:
 		return err
 	default:

@@ -149,9 +149,10 @@ func (m *MinIO) put(ctx context.Context, key string, r io.Reader, size int64, co
 		opts.SetMatchETag(cond.ifMatch)
 	}
 	info, err := m.client.PutObject(ctx, m.bucket, key, body, size, opts)
+	readErr := body.stop()
 	if err != nil {
-		if body.err != nil && body.err != io.EOF {
-			return Object{}, body.err
+		if readErr != nil {
+			return Object{}, readErr
 		}
 		return Object{}, putError(err)
 	}

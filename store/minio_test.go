@@ -25,9 +25,11 @@ func TestOpenMinIOFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
+	t.Cleanup(func() { _ = silent.Close() })
 	closed := listener.Addr().String()
-	listener.Close()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ name, endpoint, bucket, public string }{
 		{"nobody there", closed, "bucket", ""},
 		{"no answer", silent.Addr().String(), "bucket", ""},

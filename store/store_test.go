@@ -74,7 +74,7 @@ func TestUpdateMedia(t *testing.T) {
 	wg.Wait()
 	refusal := errors.New("no")
 	_, err := s.UpdateMedia(t.Context(), account, message, media, func(m *store.Media) error { m.Announced = 0; return refusal })
-	if err != refusal {
+	if !errors.Is(err, refusal) {
 		t.Errorf("a change that refuses: %v, want its error", err)
 	}
 	m, err := s.Media(t.Context(), account, message, media)

@@ -128,8 +128,7 @@ func wantStored(media ...store.MediaSID) func(*testing.T, store.Bucket) {
 	}
 }
 
-// The invariant holds whatever fails and whoever comes between.
-func testInvariant(t *testing.T, open func(*testing.T) store.Bucket) {
+func TestInvariantOnDir(t *testing.T) {
 	first, late := worker("as fetched first"), worker("as fetched by another worker, later")
 	for name, scenario := range map[string]storetest.Scenario{
 		"a second worker":        {Job: first, Other: late, Check: wantStored(media, second)},
@@ -137,24 +136,27 @@ func testInvariant(t *testing.T, open func(*testing.T) store.Bucket) {
 		"a late worker":          {Prepare: first, Job: deletion, Other: late, Check: wantStored(second)},
 		"deleted before it came": {Prepare: deletion, Job: first, Other: late, Check: wantStored(second)},
 	} {
-		scenario.Open = open
+		scenario.Open = openDir
 		t.Run(name, func(t *testing.T) { storetest.Sweep(t, scenario) })
 	}
 }
 
-func TestInvariantOnDir(t *testing.T) { testInvariant(t, openDir) }
-
 func TestInvariantOnMinIO(t *testing.T) {
 	b := minioOpener(t)(t)
-	testInvariant(t, func(t *testing.T) store.Bucket { // the one bucket, emptied
-		t.Helper()
-		objects, err := b.List(t.Context(), "", "", 1000)
-		for _, o := range objects {
-			err = errors.Join(err, b.Delete(t.Context(), o.Key))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
+	storetest.Sweep(t, storetest.Scenario{
+		Open: func(t *testing.T) store.Bucket { // the one bucket, emptied
+			t.Helper()
+			objects, err := b.List(t.Context(), "", "", 1000)
+			for _, o := range objects {
+				err = errors.Join(err, b.Delete(t.Context(), o.Key))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		},
+		Job:   worker("as fetched first"),
+		Other: deletion,
+		Check: wantStored(second),
 	})
 }

@@ -59,7 +59,9 @@ func startMinIO(t testing.TB, program string) (store.MinIOOptions, error) {
 		return store.MinIOOptions{}, err
 	}
 	address := listener.Addr().String()
-	listener.Close()
+	if err := listener.Close(); err != nil {
+		return store.MinIOOptions{}, err
+	}
 	o := store.MinIOOptions{Endpoint: address, Bucket: "mmspipe", AccessKey: rand.Text(), SecretKey: rand.Text()}
 
 	var output bytes.Buffer
@@ -72,16 +74,16 @@ func startMinIO(t testing.TB, program string) (store.MinIOOptions, error) {
 	}
 	exited := make(chan struct{})
 	go func() {
-		cmd.Wait() // the error of a killed process says nothing
+		_ = cmd.Wait() // the error of a killed process says nothing
 		close(exited)
 	}()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
+	stop := func() {
+		_ = cmd.Process.Kill() // fails only if it has exited
 		<-exited
-	})
+	}
+	t.Cleanup(stop)
 	if err := awaitReady(t.Context(), o, exited); err != nil {
-		cmd.Process.Kill()
-		<-exited
+		stop()
 		return store.MinIOOptions{}, fmt.Errorf("start minio: %w\n%s", err, &output)
 	}
 	return o, nil
@@ -138,7 +140,7 @@ func buildMinIO(t testing.TB, dir, path string) error {
 	if err := lock.Lock(); err != nil {
 		return err
 	}
-	defer lock.Unlock()
+	defer lock.Close()
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
