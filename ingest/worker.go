@@ -218,12 +218,7 @@ var errConflict = errors.New("the message is known with other content")
 // receive makes sure of the Message record and of its event. With errConflict
 // it returns the record that was there first.
 func (w *Worker) receive(ctx context.Context, d *stream.Delivery, hook webhook) (store.Message, error) {
-	message, _, err := w.Store.CreateMessage(ctx, store.Message{
-		Account: hook.account, SID: hook.message, Direction: store.Inbound, Status: "received",
-		From: hook.from, To: hook.to, Body: hook.body, NumMedia: len(hook.media),
-		Form: hook.form, Fingerprint: hook.fingerprint(),
-		DateCreated: d.Queued, DateUpdated: d.Queued,
-	})
+	message, err := w.record(ctx, d, hook)
 	if err != nil {
 		return message, err
 	}
@@ -242,6 +237,24 @@ func (w *Worker) receive(ctx context.Context, d *stream.Delivery, hook webhook) 
 		m.Announced = sequence
 		return nil
 	})
+}
+
+// record returns the Message record, which a first delivery most likely has to
+// create and a later one to read.
+func (w *Worker) record(ctx context.Context, d *stream.Delivery, hook webhook) (store.Message, error) {
+	if d.Attempt > 1 {
+		message, err := w.Store.Message(ctx, hook.account, hook.message)
+		if !errors.Is(err, store.ErrNotFound) {
+			return message, err
+		}
+	}
+	message, _, err := w.Store.CreateMessage(ctx, store.Message{
+		Account: hook.account, SID: hook.message, Direction: store.Inbound, Status: "received",
+		From: hook.from, To: hook.to, Body: hook.body, NumMedia: len(hook.media),
+		Form: hook.form, Fingerprint: hook.fingerprint(),
+		DateCreated: d.Queued, DateUpdated: d.Queued,
+	})
+	return message, err
 }
 
 // reportConflict announces a webhook that repeats a MessageSid with other

@@ -95,7 +95,7 @@ type Error struct {
 
 	Redirected    bool          // the request was not for the first URL, but where that redirects
 	Authenticated bool          // the host was sent credentials
-	RetryAfter    time.Duration // that the host, or the circuit, asks for; at most an hour
+	RetryAfter    time.Duration // that the host asks for, or its state here; at most an hour
 	Err           error         // the cause, nil if the reason says it all
 }
 
@@ -146,7 +146,7 @@ func New(o Options) *Fetcher {
 	guarded := *dialer
 	guarded.ControlContext = guard(o.Allow).control
 	return &Fetcher{
-		o: o, hosts: newHosts(o.Slots, o.Patience),
+		o: o, hosts: newHosts(o.Slots, o.Patience, o.IdleTimeout),
 		upstream: transport(dialer, o.ConnectTimeout), guarded: transport(&guarded, o.ConnectTimeout),
 	}
 }

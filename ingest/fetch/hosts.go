@@ -26,6 +26,7 @@ type hosts struct {
 	slots    chan struct{} // of all
 	each     int           // that one host may have
 	patience time.Duration
+	idle     time.Duration // after which those that hold the slots have moved or ended
 
 	mu     sync.Mutex
 	byName map[string]*host
@@ -43,9 +44,9 @@ type host struct {
 	probing  bool      // a caller is trying whether it works again
 }
 
-func newHosts(slots int, patience time.Duration) *hosts {
+func newHosts(slots int, patience, idle time.Duration) *hosts {
 	return &hosts{
-		slots: make(chan struct{}, slots), each: max(slots/2, 1), patience: patience, byName: map[string]*host{},
+		slots: make(chan struct{}, slots), each: max(slots/2, 1), patience: patience, idle: idle, byName: map[string]*host{},
 	}
 }
 
@@ -124,7 +125,7 @@ func (hs *hosts) wait(ctx context.Context, h *host, name string) error {
 		left := hs.patience - time.Since(h.progress)
 		hs.mu.Unlock()
 		if left <= 0 {
-			return &Error{Reason: Busy, Host: name}
+			return &Error{Reason: Busy, Host: name, RetryAfter: hs.idle}
 		}
 		timer := time.NewTimer(left)
 		select {

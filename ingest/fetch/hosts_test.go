@@ -12,7 +12,7 @@ import (
 // caller at a time, ever less often, and used again when a try succeeds.
 func TestCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hs := newHosts(16, 2*time.Second)
+		hs := newHosts(16, 2*time.Second, 15*time.Second)
 		down := &Error{Reason: Network}
 		try := func(result error) error {
 			release, err := hs.acquire(t.Context(), "h:80")
@@ -81,7 +81,7 @@ func TestWhatOpensACircuit(t *testing.T) {
 // then.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hs := newHosts(4, 2*time.Second)
+		hs := newHosts(4, 2*time.Second, 15*time.Second)
 		var held []func(error)
 		for range 2 {
 			release, err := hs.acquire(t.Context(), "h:80")
@@ -118,7 +118,7 @@ func TestPatience(t *testing.T) {
 }
 
 func TestHostsAreForgotten(t *testing.T) {
-	hs := newHosts(16, time.Second)
+	hs := newHosts(16, time.Second, time.Second)
 	for i := range maxHosts + 100 {
 		release, err := hs.acquire(t.Context(), fmt.Sprint(i))
 		if err != nil {
