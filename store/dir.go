@@ -39,7 +39,7 @@ type Dir struct {
 	clock  time.Time       // modification time of the last object written
 }
 
-// maxSynced bounds the memory of Dir.synced to some 10 MB. Forgetting it costs
+// maxSynced bounds the memory of Dir.synced to some 20 MB. Forgetting it costs
 // one sync for each directory that is used again.
 const maxSynced = 100_000
 

@@ -301,7 +301,7 @@ func minioObject(info minio.ObjectInfo) Object {
 }
 
 // Presign returns a link at the public endpoint that reads key until ttl is
-// over, whoever has it. The answer carries the given Content-Type and
+// over (a second to seven days, as S3 has it), whoever has it. The answer carries the given Content-Type and
 // Content-Disposition, which are part of what is signed. Without a public
 // endpoint it is an error. Nothing is asked of the service.
 func (m *MinIO) Presign(ctx context.Context, key string, ttl time.Duration, contentType, disposition string) (*url.URL, error) {

@@ -9,6 +9,7 @@ import (
 // Message.direction.
 type Direction string
 
+// The two ways.
 const (
 	Inbound     Direction = "inbound"
 	OutboundAPI Direction = "outbound-api"

@@ -11,9 +11,12 @@
 //  2. [Store.PutBlob] for the original, then for each variant. A blob that is
 //     there already is never replaced but adopted: the record must be made from
 //     what PutBlob returns, and variants from the stored original.
-//  3. [Store.CreateMedia]. If that finds a tombstone, the medium was deleted
-//     meanwhile: [Store.DeleteBlobs], and nothing is announced.
+//  3. [Store.CreateMedia].
 //  4. After the event is published: [Store.UpdateMedia], which sets Announced.
+//
+// Whoever finds a tombstone, in step 3 or when a job is done again, calls
+// [Store.DeleteBlobs] and announces nothing: blobs may have been put after the
+// deletion was through.
 //
 // Who deletes a medium first turns its record into a tombstone (sets Deleted,
 // by UpdateMedia, or by CreateMedia where there is no record yet) and then calls
