@@ -1,0 +1,191 @@
+package jpeg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+)
+
+const (
+	// maxScans is how many scans are read. Each makes the decoder walk the picture
+	// again for as little as some dozen bytes; the usual script for progressive
+	// files has ten.
+	maxScans = 100
+	// maxVisits is how often each block may be visited by all scans together,
+	// where the picture has more than smallWork visits in it. Ten scans of the usual
+	// script visit a block of luminance six times.
+	maxVisits = 32
+	smallWork = 8 << 20
+)
+
+// decoder holds what the segments of a file have said so far.
+type decoder struct {
+	frame
+	quantization [4]*[64]uint16 // in zigzag order
+	dc, ac       [4]*huffman
+	restart      int // units between restart markers; 0: none
+	jfif, adobe  bool
+	transform    byte // Adobe's
+	scans        int
+	visits       int64 // of blocks, by all scans
+	needed       []bool
+	damaged      bool
+}
+
+// Decode decodes a file to planes at least as large as asked: luma is for the
+// first component and, where the picture has no luminance, for all; chroma is
+// for the other components. Planes are the smallest of 1/1, 1/2, 1/4 and 1/8 of
+// what the file has, and the whole of it where it has less than was asked.
+//
+// The error wraps the context's where that ended; all others say why nothing can
+// be read of the file.
+func Decode(ctx context.Context, data []byte, luma, chroma image.Point) (*Picture, error) {
+	d := &decoder{}
+	d.standardHuffman()
+	for marker, segment := range Segments(data) {
+		if err := d.segment(ctx, data, marker, segment, luma, chroma); err != nil {
+			return nil, err
+		}
+		if d.scans == maxScans {
+			break
+		}
+	}
+	if d.scans == 0 {
+		return nil, errors.New("the JPEG has no picture in it")
+	}
+	if d.progressive {
+		if err := d.reconstruct(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return d.picture(), nil
+}
+
+// segment takes in one segment.
+func (d *decoder) segment(ctx context.Context, data []byte, marker byte, segment []byte, luma, chroma image.Point) error {
+	switch {
+	case marker == markerDQT:
+		return d.readQuantization(segment[4:])
+	case marker == markerDHT:
+		return d.readHuffman(segment[4:])
+	case marker == markerDRI && len(segment) >= 6:
+		d.restart = int(segment[4])<<8 | int(segment[5])
+	case marker == markerAPP0 && len(segment) >= 9 && string(segment[4:9]) == "JFIF\x00":
+		d.jfif = true
+	case marker == markerAPP0+14 && len(segment) >= 16 && string(segment[4:9]) == "Adobe":
+		d.adobe, d.transform = true, segment[15]
+	case isFrameHeader(marker) && d.components == nil:
+		if err := d.readFrame(marker, segment); err != nil {
+			return err
+		}
+		d.reduce(luma, chroma)
+		if d.progressive {
+			d.needed = d.neededScans(data)
+		}
+		d.allocate()
+	case marker == markerSOS:
+		if d.components == nil {
+			return errors.New("the JPEG has a scan before its frame header")
+		}
+		return d.readScan(ctx, segment)
+	}
+	return nil
+}
+
+// readScan decodes one scan. Damage ends the scan and is noted.
+func (d *decoder) readScan(ctx context.Context, segment []byte) error {
+	s, err := d.parseScan(segment)
+	if err != nil {
+		d.damaged = true
+		return nil //nolint:nilerr // a scan that says nonsense is passed over like one that was lost
+	}
+	d.scans++
+	if d.needed != nil && (d.scans > len(d.needed) || !d.needed[d.scans-1]) {
+		return nil
+	}
+	if err := s.decode(ctx); err != nil {
+		return fmt.Errorf("decode JPEG: %w", err)
+	}
+	return nil
+}
+
+// reduce chooses by how much each component is reduced.
+func (d *decoder) reduce(luma, chroma image.Point) {
+	colour := d.colour()
+	for i := range d.components {
+		c, want := &d.components[i], luma
+		if i > 0 && (colour == YCbCr || colour == InvertedYCCK && i < 3) {
+			want = chroma
+		}
+		for c.shift = 3; c.shift > 0; c.shift-- {
+			if shifted(c.width, c.shift) >= want.X && shifted(c.height, c.shift) >= want.Y {
+				break
+			}
+		}
+	}
+}
+
+// shifted divides by a power of two, rounding up.
+func shifted(n int, shift uint) int { return (n + 1<<shift - 1) >> shift }
+
+// allocate makes the planes, grey, and in progressive files the coefficients.
+func (d *decoder) allocate() {
+	for i := range d.components {
+		c := &d.components[i]
+		c.stride = c.blocksX * 8 >> c.shift
+		c.pix = make([]uint8, c.stride*(c.blocksY*8>>c.shift))
+		for j := range c.pix {
+			c.pix[j] = 128
+		}
+		c.place = &places[c.shift]
+		if d.progressive {
+			blocks := c.blocksX * c.blocksY
+			c.coefficients = make([]int16, blocks*c.kept())
+			c.nonzero = make([]uint64, blocks)
+		}
+	}
+}
+
+// picture returns the planes, without what fills up the last blocks.
+func (d *decoder) picture() *Picture {
+	p := &Picture{Colour: d.colour(), Damaged: d.damaged}
+	for i := range d.components {
+		c := &d.components[i]
+		if !c.seen {
+			p.Damaged = true
+		}
+		scale := float64(int(1) << c.shift)
+		p.Planes = append(p.Planes, Plane{
+			Pix: c.pix, Stride: c.stride,
+			Width: shifted(c.width, c.shift), Height: shifted(c.height, c.shift),
+			ExtentX: float64(d.width*c.h) / float64(d.hMax) / scale,
+			ExtentY: float64(d.height*c.v) / float64(d.vMax) / scale,
+		})
+	}
+	return p
+}
+
+// colour says what the components are. JFIF has YCbCr only (T.871); Adobe's
+// segment says (Adobe Technical Note 5116, section 18); without either, RGB is
+// told by the components' names.
+func (d *decoder) colour() Colour {
+	switch len(d.components) {
+	case 1:
+		return Grey
+	case 3:
+		c := d.components
+		named := c[0].id == 'R' && c[1].id == 'G' && c[2].id == 'B'
+		if !d.jfif && (d.adobe && d.transform == 0 || !d.adobe && named) {
+			return RGB
+		}
+		return YCbCr
+	}
+	switch {
+	case !d.adobe:
+		return CMYK
+	case d.transform == 0:
+		return InvertedCMYK
+	}
+	return InvertedYCCK
+}
