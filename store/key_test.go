@@ -101,6 +101,17 @@ func TestIdentifyDerives(t *testing.T) {
 	}
 }
 
+func TestHashNumber(t *testing.T) {
+	s := store.New(nil, []byte("secret"))
+	hash := s.HashNumber("+14017122661")
+	if hash != s.HashNumber("+14017122661") || strings.Contains(hash, "4017122661") {
+		t.Errorf("the hash of a number is %s, and then another", hash)
+	}
+	if hash == s.HashNumber("+14017122662") || hash == store.New(nil, []byte("other")).HashNumber("+14017122661") {
+		t.Errorf("another number, or another secret, has the hash %s too", hash)
+	}
+}
+
 func TestParseMediaKey(t *testing.T) {
 	s := store.New(nil, nil)
 	key := s.BlobKey(account, message, media, "us-short")

@@ -14,7 +14,8 @@ import (
 // Audit reads everything in b and fails t where a visible Media record is
 // without a blob or differs from it in size or SHA-256. It returns the keys of
 // blobs that no visible record names. A worker that was stopped leaves such
-// until its job is done again; once all jobs are done there should be none.
+// until its job is done again; once all jobs are done there should be none. It
+// may be called from t.Cleanup, when t's own context has ended.
 func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 	t.Helper()
 	s := store.New(b, nil)

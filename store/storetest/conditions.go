@@ -125,8 +125,7 @@ func increment(t *testing.T, b store.Bucket, key string) error {
 }
 
 // testOverwriteWhileReading reads an object while it is replaced: every read
-// must give one of the contents, whole. The reads are few, because MinIO lets
-// readers that never pause keep a writer waiting.
+// must give one of the contents, whole.
 func testOverwriteWhileReading(t *testing.T, b store.Bucket) {
 	const size, rounds, reads = 1 << 20, 10, 3
 	content := func(i int) string { return strings.Repeat(string(rune('a'+i)), size) }
