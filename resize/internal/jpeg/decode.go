@@ -44,8 +44,13 @@ func Decode(ctx context.Context, data []byte, luma, chroma image.Point) (*Pictur
 	d := &decoder{}
 	d.standardHuffman()
 	for marker, segment := range Segments(data) {
-		if err := d.segment(ctx, data, marker, segment, luma, chroma); err != nil {
+		err := d.segment(ctx, data, marker, segment, luma, chroma)
+		if err != nil && (d.scans == 0 || ctx.Err() != nil) {
 			return nil, err
+		}
+		if err != nil { // what was read before it is a picture still
+			d.damaged = true
+			break
 		}
 		if d.scans == maxScans {
 			break

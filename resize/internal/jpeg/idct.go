@@ -35,7 +35,7 @@ func (c *component) reconstruct(block *[64]int32, last, x, y int) {
 	side := 8 >> c.shift
 	dst := c.pix[y*side*c.stride+x*side:]
 	switch {
-	case last == 0:
+	case last == 0, c.shift == 3:
 		flat := clamp(128 + (block[0]+4)>>3)
 		for row := range side {
 			line := dst[row*c.stride:][:side]

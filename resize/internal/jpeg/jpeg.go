@@ -2,7 +2,7 @@
 // them into a number of bytes. It is made for one way through: a photograph of
 // many pixels that is to become a smaller one inside a limit.
 //
-// The way is [Decode], [Picture.Resize], [Picture.Orient], [Encode]. Pixels stay
+// The way is [Decode], [Picture.Resize], [Encode]. Pixels stay
 // in planes of 8 bits, one for each component, from the first to the last stage:
 // they are neither interleaved nor converted to RGB, and no picture of the full
 // size is ever held.
@@ -10,7 +10,7 @@
 //   - Decode leaves out of the inverse transform the frequencies that the smaller
 //     picture cannot show, which gives it at 1/2, 1/4 or 1/8 for less than the
 //     work of the whole.
-//   - Resize filters the remaining way down in fixed point.
+//   - Resize filters the remaining way down in fixed point, and turns upright.
 //   - Encode transforms once and then only counts what each quality would take,
 //     so that a file is written once, of the quality that fits.
 //
@@ -43,7 +43,7 @@ const (
 	RGB                        // in this order
 	CMYK                       // 255 is full ink
 	InvertedCMYK               // 0 is full ink, as Adobe writes it
-	InvertedYCCK               // YCbCr of inverted CMY, and inverted K, as Adobe writes it
+	InvertedYCCK               // YCbCr whose RGB is CMY, and inverted K, as Adobe writes it
 )
 
 // Plane holds the samples of one component.

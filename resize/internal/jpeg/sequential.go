@@ -92,6 +92,9 @@ func (s *scan) sequentialBlock(part *scanPart) (last int, ok bool) {
 	return last, true
 }
 
+// le64 returns eight bytes, the first of them lowest.
+func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+
 // next8 returns the eight bytes at pos, or 0 where there are fewer.
 func next8(data []byte, pos int) uint64 {
 	if pos+8 > len(data) {
