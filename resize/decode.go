@@ -9,7 +9,6 @@ import (
 	"image/color"
 	"image/draw"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 	"io"
 
@@ -17,13 +16,13 @@ import (
 	"golang.org/x/image/webp"
 )
 
-// decoders are the decoders of each format and their reading of its header.
-// There is no other way to one: registered formats are not asked.
+// decoders are the decoders of each format but JPEG, which has its own way, and
+// their reading of its header. There is no other way to one: registered formats
+// are not asked.
 var decoders = map[string]struct {
 	decode func(io.Reader) (image.Image, error)
 	config func(io.Reader) (image.Config, error)
 }{
-	typeJPEG: {jpeg.Decode, jpeg.DecodeConfig},
 	typePNG:  {png.Decode, png.DecodeConfig},
 	typeGIF:  {gif.Decode, gif.DecodeConfig}, // the first picture alone
 	typeWebP: {webp.Decode, webp.DecodeConfig},
@@ -62,11 +61,8 @@ func decodeError(ctx context.Context, h header, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("decode picture: %w", ctx.Err())
 	}
-	var (
-		jpegCoding jpeg.UnsupportedError
-		pngCoding  png.UnsupportedError
-	)
-	if errors.As(err, &jpegCoding) || errors.As(err, &pngCoding) || errors.Is(err, bmp.ErrUnsupported) {
+	var pngCoding png.UnsupportedError
+	if errors.As(err, &pngCoding) || errors.Is(err, bmp.ErrUnsupported) {
 		return unfit("format %s is not decoded in this coding: %v", h.ContentType, err)
 	}
 	return unfit("damaged: %v", err)

@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"mmspipe/resize"
@@ -175,7 +176,7 @@ func TestFitSaysByHowMuch(t *testing.T) {
 	}
 	var missed, size, width, height, allowed int
 	if _, err := fmt.Sscanf(unfit.Reason, "tiny is missed by %d bytes: %d even at %d × %d pixels, %d are allowed",
-		&missed, &size, &width, &height, &allowed); err != nil || missed != size-100 || allowed != 100 || size < 600 {
+		&missed, &size, &width, &height, &allowed); err != nil || missed != size-100 || allowed != 100 || size < 300 {
 		t.Errorf("reason %q", unfit.Reason)
 	}
 }
@@ -253,13 +254,20 @@ func TestFitKeepsPixelsOfEveryFormat(t *testing.T) {
 			for x := range 48 {
 				a := color.NRGBA64Model.Convert(want.At(x, y)).(color.NRGBA64)
 				b := color.NRGBA64Model.Convert(got.At(x, y)).(color.NRGBA64)
-				if a.A>>8 != b.A>>8 || a.A>>8 == 255 && (a.R>>8 != b.R>>8 || a.G>>8 != b.G>>8 || a.B>>8 != b.B>>8) {
+				tolerance := uint16(0)
+				if strings.HasPrefix(name, "jpeg") { // decoders may differ by 1, which colours multiply
+					tolerance = 3
+				}
+				if a.A>>8 != b.A>>8 || a.A>>8 == 255 && max(apart(a.R, b.R), apart(a.G, b.G), apart(a.B, b.B)) > tolerance {
 					t.Fatalf("%s: at %d,%d %v became %v", name, x, y, a, b)
 				}
 			}
 		}
 	}
 }
+
+// apart returns by how much the upper eight bits differ.
+func apart(a, b uint16) uint16 { return max(a>>8, b>>8) - min(a>>8, b>>8) }
 
 func TestFitAnimation(t *testing.T) {
 	data := asGIF(paletted(photo(60, 40, false), false), 5)

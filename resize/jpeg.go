@@ -3,10 +3,12 @@ package resize
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image"
 	"image/color"
-	"image/jpeg"
+	"slices"
+	"time"
+
+	"mmspipe/resize/internal/jpeg"
 )
 
 const (
@@ -15,118 +17,157 @@ const (
 	// minQuality is below which the blocks of the coding show, so that a smaller
 	// picture looks better in as many bytes.
 	minQuality = 50
-	// enough ends the search for a quality: in percent of the bytes allowed. Each
-	// further step is one more encoding for less than one more step of quality.
-	enough = 97
+	// fullColour is from which quality on what was no JPEG before, a screenshot or
+	// a drawing, has colour at its full resolution: letters in colour stay sharp.
+	// Below it the bytes are better spent on the quality.
+	fullColour = 85
 	// maxProfile is the largest colour profile that is carried over, in bytes:
 	// those of cameras and screens have 500 to 3,200, those of printers that go
 	// with CMYK up to a megabyte.
 	maxProfile = 8 << 10
 )
 
-// fitJPEG makes the pictures of a job that came as JPEG.
+// fitJPEG makes the pictures of a job that came as JPEG. It is decoded no larger
+// than the largest target needs it, and brought to that size; the others are made
+// from it.
 func (f *Fitter) fitJPEG(ctx context.Context, j job) ([]Result, error) {
-	img, err := decode(ctx, j.data, j.header)
+	base, err := decodeJPEG(ctx, j)
 	if err != nil {
 		return nil, err
 	}
-	return f.fitRaster(ctx, j, img, colourProfile(j.data, j.header))
+	var profile []byte
+	if j.components == 3 {
+		profile = jpeg.ColourProfile(j.data)
+	}
+	results := make([]Result, len(j.targets))
+	for i, t := range j.targets {
+		if results[i], err = f.fitPlanes(ctx, j, base, profile, t); err != nil {
+			return nil, err
+		}
+		if j.metadata {
+			results[i].Lost = append(results[i].Lost, LostMetadata)
+		}
+		if base.Damaged {
+			results[i].Lost = append(results[i].Lost, LostPart)
+		}
+		results[i].Elapsed = time.Since(j.start)
+	}
+	return results, nil
 }
 
-// encodeJPEG returns the picture as a JPEG of the highest quality that fits into
+// decodeJPEG returns the picture upright, in the size of the largest target, grey
+// or YCbCr with colour of half the resolution.
+func decodeJPEG(ctx context.Context, j job) (_ *jpeg.Picture, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = unfit("damaged: the decoder of %s panicked: %v", j.ContentType, p)
+		}
+	}()
+	width, height := largest(j.header, j.targets)
+	size := image.Pt(width, height)
+	p, err := jpeg.Decode(ctx, j.data, size, halfOf(size))
+	if err != nil {
+		return nil, decodeError(ctx, j.header, err)
+	}
+	if j.Orientation >= 5 {
+		size = image.Pt(height, width)
+	}
+	if p, err = p.Resize(ctx, size, true, j.Orientation); err != nil {
+		return nil, err
+	}
+	if p.Colour == jpeg.Grey || p.Colour == jpeg.YCbCr {
+		return p, nil
+	}
+	p.ToYCbCr()
+	return p.Resize(ctx, size, true, 1)
+}
+
+// halfOf returns the size of planes of half the resolution.
+func halfOf(size image.Point) image.Point { return image.Pt((size.X+1)/2, (size.Y+1)/2) }
+
+// fitPlanes makes the picture of one target.
+func (f *Fitter) fitPlanes(ctx context.Context, j job, base *jpeg.Picture, profile []byte, t Target) (Result, error) {
+	if !slices.Contains(t.Types, typeJPEG) {
+		source := j.header
+		source.metadata = false // the caller sees to it
+		return f.encode(ctx, picture{NRGBA: toPixels(base), source: source}, t)
+	}
+	width, height := fitSize(j.Width, j.Height, t)
+	return stepDown(t, width, height, func(w, h int) (Result, error) {
+		r := j.result(t, w, h)
+		r.ContentType = typeJPEG
+		p, err := base.Resize(ctx, image.Pt(w, h), true, 1)
+		if err != nil {
+			return Result{}, err
+		}
+		r.Data, r.Quality, err = encodePlanes(ctx, p, jpeg.Options{
+			MaxBytes: t.MaxBytes, MinQuality: minQuality, MaxQuality: maxQuality, Segments: profile,
+		})
+		return r, err
+	})
+}
+
+// encodePlanes encodes with the colour profile if that is small enough. The error
+// is an *overError where not even the lowest quality fits.
+func encodePlanes(ctx context.Context, p *jpeg.Picture, o jpeg.Options) ([]byte, int, error) {
+	if len(o.Segments) > min(o.MaxBytes/8, maxProfile) {
+		o.Segments = nil
+	}
+	data, quality, err := jpeg.Encode(ctx, p, o)
+	var size *jpeg.SizeError
+	if errors.As(err, &size) {
+		return nil, 0, &overError{size: size.Size}
+	}
+	return data, quality, err
+}
+
+// encodeJPEG returns pixels as a JPEG of the highest quality that fits into
 // maxBytes, transparency on white, and that quality. The error is an *overError
 // where not even the lowest fits.
-func encodeJPEG(ctx context.Context, img *image.NRGBA, profile []byte, maxBytes int) ([]byte, int, error) {
-	if len(profile) > maxBytes/8 {
-		profile = nil
-	}
-	planes := toYCbCr(img)
-	best, err := encodeQuality(ctx, planes, profile, maxQuality, maxBytes)
+func encodeJPEG(ctx context.Context, img *image.NRGBA, maxBytes int) ([]byte, int, error) {
+	p := toPlanes(img)
+	o := jpeg.Options{MaxBytes: maxBytes, MinQuality: fullColour, MaxQuality: maxQuality}
+	data, quality, err := encodePlanes(ctx, p, o)
 	var over *overError
-	if err == nil || !errors.As(err, &over) {
-		return best, maxQuality, err
+	if !errors.As(err, &over) {
+		return data, quality, err
 	}
-	best, err = encodeQuality(ctx, planes, profile, minQuality, maxBytes)
-	if err != nil {
+	if p, err = p.Resize(ctx, img.Rect.Size(), true, 1); err != nil {
 		return nil, 0, err
 	}
-	fits, fails := minQuality, maxQuality
-	for fails-fits > 1 && len(best) < maxBytes/100*enough {
-		middle := (fits + fails) / 2
-		data, err := encodeQuality(ctx, planes, profile, middle, maxBytes)
-		switch {
-		case err == nil:
-			best, fits = data, middle
-		case errors.As(err, &over):
-			fails = middle
-		default:
-			return nil, 0, err
-		}
-	}
-	return best, fits, nil
+	o.MinQuality = minQuality
+	return encodePlanes(ctx, p, o)
 }
 
-// encodeQuality encodes at one quality, with the colour profile behind SOI.
-func encodeQuality(ctx context.Context, img *image.YCbCr, profile []byte, quality, maxBytes int) ([]byte, error) {
-	w := &limitedBuffer{ctx: ctx, max: maxBytes - len(profile)}
-	if err := jpeg.Encode(w, img, &jpeg.Options{Quality: quality}); err != nil {
-		return nil, fmt.Errorf("encode JPEG: %w", err)
-	}
-	data, err := w.result()
-	if err != nil || len(profile) == 0 {
-		return data, err
-	}
-	out := make([]byte, 0, len(data)+len(profile))
-	return append(append(append(out, data[:2]...), profile...), data[2:]...), nil
-}
-
-// colourProfile returns the segments of a JPEG's colour profile, if it is one of
-// the colours that the result has and small.
-func colourProfile(data []byte, h header) []byte {
-	var profile []byte
-	for marker, segment := range segments(data) {
-		if marker == markerSOS {
-			break
-		}
-		if isICC(marker, segment) {
-			profile = append(profile, segment...)
-		}
-	}
-	if h.components != 3 || len(profile) > maxProfile {
-		return nil
-	}
-	return profile
-}
-
-// toYCbCr converts a picture once for all encodings, at half the resolution of
-// colour in both directions, which is all that image/jpeg encodes (4:2:0).
-func toYCbCr(img *image.NRGBA) *image.YCbCr {
+// toPlanes converts pixels to planes of the full size (4:4:4), on white.
+func toPlanes(img *image.NRGBA) *jpeg.Picture {
 	width, height := img.Rect.Dx(), img.Rect.Dy()
-	out := image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420)
-	sums := make([][3]int, out.CStride) // of Cb, of Cr, and how many
+	p := jpeg.NewPicture(jpeg.YCbCr, img.Rect.Size())
+	luma, cb, cr := p.Planes[0].Pix, p.Planes[1].Pix, p.Planes[2].Pix
 	for y := range height {
 		row := img.Pix[y*img.Stride:][:4*width]
-		luma := out.Y[y*out.YStride:][:width]
-		for x := range luma {
-			r, g, b := onWhite(row[4*x], row[4*x+3]), onWhite(row[4*x+1], row[4*x+3]), onWhite(row[4*x+2], row[4*x+3])
-			yy, cb, cr := color.RGBToYCbCr(r, g, b)
-			luma[x] = yy
-			sum := &sums[x/2]
-			sum[0] += int(cb)
-			sum[1] += int(cr)
-			sum[2]++
+		for x := range width {
+			alpha := row[4*x+3]
+			r, g, b := onWhite(row[4*x], alpha), onWhite(row[4*x+1], alpha), onWhite(row[4*x+2], alpha)
+			i := y*width + x
+			luma[i], cb[i], cr[i] = color.RGBToYCbCr(r, g, b)
 		}
-		if y%2 == 0 && y+1 < height {
-			continue
-		}
-		chroma := y / 2 * out.CStride
-		for x, sum := range sums {
-			out.Cb[chroma+x] = uint8((sum[0] + sum[2]/2) / sum[2])
-			out.Cr[chroma+x] = uint8((sum[1] + sum[2]/2) / sum[2])
-		}
-		clear(sums)
 	}
-	return out
+	return p
+}
+
+// toPixels converts planes to pixels.
+func toPixels(p *jpeg.Picture) *image.NRGBA {
+	size := p.Size()
+	img := image.NewNRGBA(image.Rectangle{Max: size})
+	for y := range size.Y {
+		row := img.Pix[y*img.Stride:]
+		for x := range size.X {
+			r, g, b := p.RGB(x, y)
+			row[4*x], row[4*x+1], row[4*x+2], row[4*x+3] = r, g, b, 0xff
+		}
+	}
+	return img
 }
 
 // onWhite lays a sample of that opacity on a white ground.

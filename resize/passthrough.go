@@ -1,6 +1,10 @@
 package resize
 
-import "slices"
+import (
+	"slices"
+
+	"mmspipe/resize/internal/jpeg"
+)
 
 // maxAnimation is how many times [Options.MaxPixels] the pictures of an
 // animation may have together to pass through: far beyond what anybody sends,
@@ -16,8 +20,8 @@ func (f *Fitter) passThrough(data []byte, h header, t Target) (Result, bool) {
 		!slices.Contains(t.Types, h.ContentType),
 		t.MaxWidth > 0 && h.Width > t.MaxWidth,
 		t.MaxHeight > 0 && h.Height > t.MaxHeight,
-		h.pixels() > f.maxPixels,
-		h.pixels()*int64(h.Frames) > maxAnimation*f.maxPixels:
+		h.pixels() > f.pixelLimit(h.ContentType),
+		h.Frames > 1 && h.pixels()*int64(h.Frames) > maxAnimation*f.maxPixels:
 		return Result{}, false
 	}
 	r := Result{
@@ -35,7 +39,7 @@ func (f *Fitter) passThrough(data []byte, h header, t Target) (Result, bool) {
 func strip(contentType string, data []byte) []byte {
 	switch contentType {
 	case typeJPEG:
-		return stripJPEG(data)
+		return jpeg.Strip(data)
 	case typePNG:
 		return stripPNG(data)
 	}

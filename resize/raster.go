@@ -30,13 +30,12 @@ type picture struct {
 	*image.NRGBA        // at least as large as the largest target needs it
 	source       header // of the file it came from
 	transparent  bool   // some of it is
-	profile      []byte // colour profile, as segments of a JPEG; may be empty
 }
 
 // fitRaster makes the pictures of a job from decoded pixels, as they are coded,
 // not upright yet. They are brought to the size of the largest target first, so
 // that the source is gone through once.
-func (f *Fitter) fitRaster(ctx context.Context, j job, img *image.NRGBA, profile []byte) ([]Result, error) {
+func (f *Fitter) fitRaster(ctx context.Context, j job, img *image.NRGBA) ([]Result, error) {
 	width, height := largest(j.header, j.targets)
 	img, err := f.resample(ctx, img, width, height)
 	if err != nil {
@@ -45,7 +44,7 @@ func (f *Fitter) fitRaster(ctx context.Context, j job, img *image.NRGBA, profile
 	if img, err = f.orient(ctx, img, j.Orientation); err != nil {
 		return nil, err
 	}
-	p := picture{NRGBA: img, source: j.header, transparent: !img.Opaque(), profile: profile}
+	p := picture{NRGBA: img, source: j.header, transparent: !img.Opaque()}
 	results := make([]Result, len(j.targets))
 	for i, t := range j.targets {
 		if results[i], err = f.encode(ctx, p, t); err != nil {
@@ -89,6 +88,9 @@ func fitSize(width, height int, t Target) (int, int) {
 // keeps, the same as NRGBA, the resampler's picture that is narrow already but
 // high still, three pictures of the largest target, and the file.
 func memoryFor(j job) int64 {
+	if j.ContentType == typeJPEG {
+		return jpegMemory(j)
+	}
 	width, height := largest(j.header, j.targets)
 	narrow := int64(width) * int64(j.height)
 	target := int64(width) * int64(height)
@@ -132,27 +134,31 @@ func (f *Fitter) encode(ctx context.Context, p picture, t Target) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
-	img := full
-	for scale := 1.0; ; scale *= ladder {
-		if scale < 1 {
-			w := max(1, int(math.Round(float64(width)*scale)))
-			h := max(1, int(math.Round(float64(height)*scale)))
-			if img, err = f.resample(ctx, full, w, h); err != nil {
-				return Result{}, err
-			}
-		}
-		r, err := encodeAt(ctx, p, img, t, scale == 1)
-		if err == nil {
-			return r, nil
-		}
-		var over *overError
-		if !errors.As(err, &over) {
+	return stepDown(t, width, height, func(w, h int) (Result, error) {
+		img, err := f.resample(ctx, full, w, h)
+		if err != nil {
 			return Result{}, err
 		}
-		if max(img.Rect.Dx(), img.Rect.Dy()) <= smallestSide {
-			return Result{}, unfit("%s is missed by %d bytes: %d even at %d × %d pixels, %d are allowed",
-				t.Name, over.size-t.MaxBytes, over.size, img.Rect.Dx(), img.Rect.Dy(), t.MaxBytes)
+		return encodeAt(ctx, p, img, t, w == width && h == height)
+	})
+}
+
+// stepDown encodes at that size and, as long as the result is an *overError, at
+// smaller ones.
+func stepDown(t Target, width, height int, encode func(width, height int) (Result, error)) (Result, error) {
+	w, h := width, height
+	for scale := ladder; ; scale *= ladder {
+		r, err := encode(w, h)
+		var over *overError
+		if err == nil || !errors.As(err, &over) {
+			return r, err
 		}
+		if max(w, h) <= smallestSide {
+			return Result{}, unfit("%s is missed by %d bytes: %d even at %d × %d pixels, %d are allowed",
+				t.Name, over.size-t.MaxBytes, over.size, w, h, t.MaxBytes)
+		}
+		w = max(1, int(math.Round(float64(width)*scale)))
+		h = max(1, int(math.Round(float64(height)*scale)))
 	}
 }
 
@@ -162,11 +168,8 @@ func (f *Fitter) encode(ctx context.Context, p picture, t Target) (Result, error
 // a photograph, of which JPEG keeps more. The error is an *overError where the
 // picture is too large.
 func encodeAt(ctx context.Context, p picture, img *image.NRGBA, t Target, full bool) (Result, error) {
-	r := Result{
-		Name: t.Name, ContentType: typePNG,
-		Width: img.Rect.Dx(), Height: img.Rect.Dy(),
-		Scale: float64(img.Rect.Dx()) / float64(p.source.Width),
-	}
+	r := p.source.result(t, img.Rect.Dx(), img.Rect.Dy())
+	r.ContentType = typePNG
 	if p.source.Frames > 1 {
 		r.Lost = append(r.Lost, LostFrames)
 	}
@@ -180,7 +183,7 @@ func encodeAt(ctx context.Context, p picture, img *image.NRGBA, t Target, full b
 	var over *overError
 	if takesJPEG && errors.As(err, &over) {
 		r.ContentType = typeJPEG
-		r.Data, r.Quality, err = encodeJPEG(ctx, img, p.profile, t.MaxBytes)
+		r.Data, r.Quality, err = encodeJPEG(ctx, img, t.MaxBytes)
 		if p.transparent {
 			r.Lost = append(r.Lost, LostAlpha)
 		}
@@ -189,6 +192,11 @@ func encodeAt(ctx context.Context, p picture, img *image.NRGBA, t Target, full b
 		r.Lost = append(r.Lost, LostMetadata)
 	}
 	return r, err
+}
+
+// result returns what is known of the result of that size, before it is encoded.
+func (h header) result(t Target, width, height int) Result {
+	return Result{Name: t.Name, Width: width, Height: height, Scale: float64(width) / float64(h.Width)}
 }
 
 // encodePNG returns the picture as PNG, or an *overError if it is larger.

@@ -59,6 +59,7 @@ const (
 	LostFrames   = "frames"   // an animation's pictures after the first
 	LostAlpha    = "alpha"    // transparency, now white
 	LostMetadata = "metadata" // EXIF, XMP, IPTC, comments, text, appended data
+	LostPart     = "part"     // what could not be read of a damaged JPEG, now grey
 )
 
 // Target is what one picture is to be fitted into.
@@ -87,7 +88,7 @@ type Result struct {
 	// PassThrough says that the coded pixels are those of the source.
 	PassThrough bool
 	// Lost is what the source had and this has not: LostFrames, LostAlpha,
-	// LostMetadata, in this order. An empty one is nil.
+	// LostMetadata, LostPart, in this order. An empty one is nil.
 	Lost []string
 	// Elapsed is the time from the call of Fit until this result was there: its
 	// own work, the decode it shares with others, and the wait for memory.
@@ -113,8 +114,9 @@ func unfit(format string, args ...any) error {
 type Options struct {
 	// Memory is how many bytes all decodes may take together; 512 MiB when 0.
 	Memory int64
-	// MaxPixels is the largest picture that is decoded, width times height;
-	// 40,000,000 when 0.
+	// MaxPixels is the largest picture that is decoded, width times height. When
+	// 0 it is 100,000,000 for JPEG, of which no more is decoded than a smaller
+	// picture can show, and 40,000,000 for all else.
 	MaxPixels int
 }
 
@@ -122,6 +124,7 @@ type Options struct {
 // goroutines.
 type Fitter struct {
 	maxPixels int64
+	maxJPEG   int64 // pixels
 	memory    int64
 	decodes   *semaphore.Weighted // bytes of memory
 	resampler *semaphore.Weighted // 1: imaging puts every core to work by itself
@@ -132,11 +135,13 @@ func New(o Options) *Fitter {
 	if o.Memory <= 0 {
 		o.Memory = 512 << 20
 	}
+	maxJPEG := o.MaxPixels
 	if o.MaxPixels <= 0 {
-		o.MaxPixels = 40_000_000
+		o.MaxPixels, maxJPEG = 40_000_000, 100_000_000
 	}
 	return &Fitter{
 		maxPixels: int64(o.MaxPixels),
+		maxJPEG:   int64(maxJPEG),
 		memory:    o.Memory,
 		decodes:   semaphore.NewWeighted(o.Memory),
 		resampler: semaphore.NewWeighted(1),
@@ -182,6 +187,14 @@ func (f *Fitter) Fit(ctx context.Context, data []byte, targets ...Target) ([]Res
 	return results, nil
 }
 
+// pixelLimit returns how many pixels a picture of that format may have.
+func (f *Fitter) pixelLimit(contentType string) int64 {
+	if contentType == typeJPEG {
+		return f.maxJPEG
+	}
+	return f.maxPixels
+}
+
 // job is what is to be made of one picture's pixels.
 type job struct {
 	header
@@ -198,8 +211,8 @@ func (f *Fitter) encodeAnew(ctx context.Context, j job) ([]Result, error) {
 			return nil, unfit("target %s takes neither JPEG nor PNG", t.Name)
 		}
 	}
-	if j.pixels() > f.maxPixels {
-		return nil, unfit("%d × %d pixels are more than the %d that are decoded", j.Width, j.Height, f.maxPixels)
+	if limit := f.pixelLimit(j.ContentType); j.pixels() > limit {
+		return nil, unfit("%d × %d pixels are more than the %d that are decoded", j.Width, j.Height, limit)
 	}
 	if j.refused != "" {
 		return nil, &UnfitError{Reason: j.refused}
@@ -220,5 +233,5 @@ func (f *Fitter) encodeAnew(ctx context.Context, j job) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.fitRaster(ctx, j, img, nil)
+	return f.fitRaster(ctx, j, img)
 }

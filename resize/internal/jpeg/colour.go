@@ -10,13 +10,18 @@ func (p *Picture) ToYCbCr() {
 	if p.Colour == Grey || p.Colour == YCbCr {
 		return
 	}
-	var in [4]uint8
-	for i := range p.Planes[0].Pix {
+	for y := range p.Planes[0].Height {
+		var rows [4][]uint8
 		for j := range p.Planes {
-			in[j] = p.Planes[j].Pix[i]
+			rows[j] = p.Planes[j].row(y)
 		}
-		y, cb, cr := color.RGBToYCbCr(toRGB(p.Colour, in))
-		p.Planes[0].Pix[i], p.Planes[1].Pix[i], p.Planes[2].Pix[i] = y, cb, cr
+		var in [4]uint8
+		for x := range rows[0] {
+			for j := range p.Planes {
+				in[j] = rows[j][x]
+			}
+			rows[0][x], rows[1][x], rows[2][x] = color.RGBToYCbCr(toRGB(p.Colour, in))
+		}
 	}
 	p.Colour, p.Planes = YCbCr, p.Planes[:3]
 }
@@ -34,4 +39,18 @@ func toRGB(c Colour, in [4]uint8) (r, g, b uint8) {
 	}
 	cover := func(v uint8) uint8 { return uint8((int(v)*int(in[3]) + 127) / 255) }
 	return cover(in[0]), cover(in[1]), cover(in[2])
+}
+
+// RGB returns the colour of a pixel, of a picture that is grey or YCbCr, of which
+// planes of colour may have half the resolution.
+func (p *Picture) RGB(x, y int) (r, g, b uint8) {
+	luma := p.Planes[0].row(y)[x]
+	if p.Colour == Grey {
+		return luma, luma, luma
+	}
+	cb, cr := &p.Planes[1], &p.Planes[2]
+	if cb.Width < p.Planes[0].Width || cb.Height < p.Planes[0].Height {
+		x, y = x/2, y/2
+	}
+	return color.YCbCrToRGB(luma, cb.row(y)[x], cr.row(y)[x])
 }

@@ -51,6 +51,7 @@ type encoder struct {
 	codes      [tables]*code
 	estimates  map[int]float64 // of bytes, by quality
 	counted    int             // quality that tokens and codes are of
+	size       int             // bytes that it takes, as counted
 }
 
 // Encode returns the picture, which is grey or YCbCr, as a baseline file of the
@@ -214,7 +215,8 @@ func (e *encoder) count(ctx context.Context, quality int) (int, error) {
 		e.codes[table] = c
 	}
 	total = ceilDiv(total, 8)
-	return len(e.header()) + total + total/stuffing + 2, nil
+	e.size = len(e.header()) + total + total/stuffing + 2
+	return e.size, nil
 }
 
 // tokenise appends the tokens of a range of MCUs.
@@ -269,8 +271,7 @@ func (e *encoder) header() []byte {
 
 // write returns the file of the quality that was counted last.
 func (e *encoder) write() []byte {
-	out := e.header()
-	w := bitWriter{data: append(make([]byte, 0, e.MaxBytes+1), out...)}
+	w := bitWriter{data: append(make([]byte, 0, e.size), e.header()...)}
 	for _, t := range e.tokens {
 		c := e.codes[t>>24]
 		symbol := uint8(t >> 16)

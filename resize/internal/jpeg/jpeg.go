@@ -75,6 +75,20 @@ func newPlane(width, height int, extentX, extentY float64) Plane {
 	}
 }
 
+// NewPicture returns a picture of that size whose planes all have it: one of them
+// where it is grey, otherwise three.
+func NewPicture(c Colour, size image.Point) *Picture {
+	p := &Picture{Colour: c}
+	planes := 3
+	if c == Grey {
+		planes = 1
+	}
+	for range planes {
+		p.Planes = append(p.Planes, newPlane(size.X, size.Y, float64(size.X), float64(size.Y)))
+	}
+	return p
+}
+
 // Size returns the size of the plane that has the most samples.
 func (p *Picture) Size() image.Point {
 	return image.Pt(p.Planes[0].Width, p.Planes[0].Height)

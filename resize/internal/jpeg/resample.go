@@ -99,12 +99,12 @@ func quantise(weights []uint64, values []float64, sum float64) {
 }
 
 // Resize returns the picture in that size as seen, after it is turned upright
-// from the given EXIF orientation. With half, planes of colour of a YCbCr picture
+// from the given EXIF orientation. Planes that are so already are shared. With half, planes of colour of a YCbCr picture
 // have half the size in both directions (4:2:0), otherwise the same (4:4:4). The
 // error is the context's.
 func (p *Picture) Resize(ctx context.Context, size image.Point, half bool, orientation int) (*Picture, error) {
-	turn := turns[orientation&15]
-	if turn.transpose {
+	how := turns[orientation&15]
+	if how.transpose {
 		size = image.Pt(size.Y, size.X)
 	}
 	out := &Picture{Colour: p.Colour, Damaged: p.Damaged}
@@ -113,14 +113,18 @@ func (p *Picture) Resize(ctx context.Context, size image.Point, half bool, orien
 		if half && i > 0 && p.Colour == YCbCr {
 			width, height, extentX, extentY = (width+1)/2, (height+1)/2, extentX/2, extentY/2
 		}
-		to := newPlane(width, height, extentX, extentY)
 		from := &p.Planes[i]
-		columns := newTaps(width, extentX, from.Width, from.ExtentX, turn.mirrorX)
-		rows := newTaps(height, extentY, from.Height, from.ExtentY, turn.mirrorY)
+		if how == (turn{}) && from.Width == width && from.Height == height && from.ExtentX == extentX && from.ExtentY == extentY {
+			out.Planes = append(out.Planes, *from)
+			continue
+		}
+		to := newPlane(width, height, extentX, extentY)
+		columns := newTaps(width, extentX, from.Width, from.ExtentX, how.mirrorX)
+		rows := newTaps(height, extentY, from.Height, from.ExtentY, how.mirrorY)
 		if err := resample(ctx, &to, from, columns, rows); err != nil {
 			return nil, fmt.Errorf("resample JPEG: %w", err)
 		}
-		if turn.transpose {
+		if how.transpose {
 			to = transposed(&to)
 		}
 		out.Planes = append(out.Planes, to)
