@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"slices"
 )
 
 const (
@@ -41,7 +42,7 @@ type decoder struct {
 // The error wraps the context's where that ended; all others say why nothing can
 // be read of the file.
 func Decode(ctx context.Context, data []byte, luma, chroma image.Point) (*Picture, error) {
-	d := &decoder{}
+	d, ended := &decoder{}, false
 	d.standardHuffman()
 	for marker, segment := range Segments(data) {
 		err := d.segment(ctx, data, marker, segment, luma, chroma)
@@ -52,13 +53,17 @@ func Decode(ctx context.Context, data []byte, luma, chroma image.Point) (*Pictur
 			d.damaged = true
 			break
 		}
+		ended = marker == markerEOI
 		if d.scans == maxScans {
 			break
 		}
 	}
-	if d.scans == 0 {
-		return nil, errors.New("the JPEG has no picture in it")
+	if !slices.ContainsFunc(d.components, func(c component) bool { return c.seen }) {
+		return nil, errors.New("the JPEG has no picture in it that can be read")
 	}
+	// Without its end, what else a sequential file lacks is known; of a progressive
+	// one it may be any number of scans.
+	d.damaged = d.damaged || d.progressive && !ended
 	if d.progressive {
 		if err := d.reconstruct(ctx); err != nil {
 			return nil, err
