@@ -27,6 +27,11 @@ const (
 	// of the consumer's AckWait, so that two may be missed.
 	heartbeat = 20 * time.Second
 
+	// handBackDelay is next to none. A Nak with a delay is kept by the server when
+	// it restarts, which the embedded one does with the worker; one without is
+	// not, and the Job would wait out its AckWait.
+	handBackDelay = time.Millisecond
+
 	// recordTimeout bounds the last steps of a Job, such as its Ack, which are
 	// done even when its own time is over.
 	recordTimeout = 10 * time.Second
@@ -134,7 +139,7 @@ func settle(work context.Context, d *stream.Delivery, result outcome) error {
 	case retry:
 		return d.Nak(backoff(d.Attempt, result.err))
 	case handBack:
-		return d.Nak(0)
+		return d.Nak(handBackDelay)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), recordTimeout)
 	defer cancel()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -239,3 +240,6 @@ func newEntry(msg jetstream.Msg) (Entry, error) {
 	}
 	return Entry{Sequence: sequence, Type: c.Type(), JSON: line}, nil
 }
+
+// IsEventType tells whether a name is one of the Event constants.
+func IsEventType(name string) bool { return slices.Contains(eventTypes, name) }

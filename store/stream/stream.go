@@ -101,17 +101,25 @@ func Open(ctx context.Context, conn *nats.Conn, o Options) (*Streams, error) {
 	if s.feed, err = ensure(ctx, js, feedConfig(o)); err != nil {
 		return nil, err
 	}
-	s.worker, err = s.jobs.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable:       durable,
-		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       AckWait,
-		MaxDeliver:    -1, // the worker decides when to give up
-		MaxAckPending: maxPending,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("create consumer %s of stream %s: %w", durable, jobsName, err)
+	// A server that has recovered a consumer looks at the Jobs that were in hand
+	// or delayed only after a whole AckWait, due or not. A change of AckWait makes
+	// it look at once (seen on nats-server 2.15.2).
+	for _, wait := range []time.Duration{AckWait + time.Millisecond, AckWait} {
+		if s.worker, err = s.jobs.CreateOrUpdateConsumer(ctx, workerConfig(wait)); err != nil {
+			return nil, fmt.Errorf("create consumer %s of stream %s: %w", durable, jobsName, err)
+		}
 	}
 	return s, nil
+}
+
+func workerConfig(ackWait time.Duration) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       durable,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       ackWait,
+		MaxDeliver:    -1, // the worker decides when to give up
+		MaxAckPending: maxPending,
+	}
 }
 
 func jobsConfig(o Options) jetstream.StreamConfig {

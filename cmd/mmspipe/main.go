@@ -1,0 +1,125 @@
+// The mmspipe command receives MMS webhooks, keeps their media and serves them.
+// See README.md for what it does; its subcommands say what they do with --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// stdio is what a subcommand reads and writes. Results go to out, everything
+// said to a person beside them to err.
+type stdio struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// isTerminal tells whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// errUsage is wrapped by errors about how the program was called: exit status 2.
+var errUsage = errors.New("usage")
+
+// cli is the command line.
+type cli struct {
+	Serve    serveCommand    `cmd:"" help:"Run the service."`
+	Demo     demoCommand     `cmd:"" help:"Run the service with a simulated Twilio and show some messages on their way."`
+	Simulate simulateCommand `cmd:"" help:"Stand in for Twilio: host media and send signed webhooks to any handler."`
+	Fit      fitCommand      `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`
+	Profiles profilesCommand `cmd:"" help:"Print the carrier profiles."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
+}
+
+const description = `mmspipe receives Twilio's MMS webhooks, fetches the media, fits pictures into carrier limits, keeps everything in a directory or in MinIO, and serves it under Twilio's own Media API.
+
+To see it work: mmspipe demo
+To run it: MMSPIPE_ACCOUNTS=AC…:TOKEN mmspipe serve`
+
+// run runs the program and returns its exit status: 0, 1 after an error, 2 when
+// it was called wrongly. An interrupted command that stopped cleanly is 0.
+func run(ctx context.Context, args []string, getenv func(string) (string, bool), std stdio) int {
+	exited := -1
+	parser := kong.Must(&cli{},
+		kong.Name("mmspipe"), kong.Description(description),
+		kong.Writers(std.out, std.err), kong.Exit(func(code int) { exited = code; panic(exit{}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(helpWithVariable),
+		kong.Resolvers(environment(getenv)),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
+	)
+	err := func() error {
+		defer func() {
+			if p := recover(); p != nil && p != any(exit{}) {
+				panic(p)
+			}
+		}()
+		command, err := parser.Parse(args)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+		return command.Run()
+	}()
+	switch {
+	case exited >= 0:
+		return exited
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		complain(std.err, err)
+		fmt.Fprintln(std.err, "mmspipe: see mmspipe --help")
+		return 2
+	}
+	complain(std.err, err)
+	return 1
+}
+
+// exit unwinds the stack when kong has printed the help and wants to end.
+type exit struct{}
+
+// complain prints an error, one line for each of those that it joins.
+func complain(w io.Writer, err error) {
+	text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
+	for line := range strings.SplitSeq(text, "\n") {
+		fmt.Fprintln(w, "mmspipe:", line)
+	}
+}
+
+// environment resolves flags that are settings from their variables.
+func environment(getenv func(string) (string, bool)) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if !flag.Tag.Has("setting") {
+			return nil, nil
+		}
+		if value, ok := getenv(variable(flag.Name)); ok {
+			return value, nil
+		}
+		return nil, nil
+	})
+}
+
+// helpWithVariable adds the variable of a setting to its help.
+func helpWithVariable(value *kong.Value) string {
+	if !value.Tag.Has("setting") {
+		return value.Help
+	}
+	return value.Help + " ($" + variable(value.Name) + ")"
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rs/zerolog"
+)
+
+// retryFragment asks Twilio to retry a webhook that was answered 503 or not at
+// all, up to five times within its 15 s
+// (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
+const retryFragment = "#rc=5&rp=all"
+
+type serveCommand struct {
+	settings `embed:""`
+}
+
+// Help is the long form of the subcommand's help.
+func (serveCommand) Help() string {
+	return `Every flag is also an environment variable, named in brackets. With accounts alone the service runs whole on one machine: NATS is embedded and objects are kept in the data directory.`
+}
+
+// Run serves until ctx ends.
+func (cmd serveCommand) Run(ctx context.Context, std stdio) error {
+	config, err := cmd.parse()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	console := config.logFormat == "console" || config.logFormat == "auto" && isTerminal(std.err)
+	log := newLogger(std.err, console).Level(config.logLevel)
+	return serve(ctx, config, log, func(s *service) {
+		if console {
+			s.describe(std.err)
+		}
+	})
+}
+
+// serve runs the service until ctx ends, then stops it. It calls ready when
+// requests are answered. The error is what kept it from starting or made it
+// stop, joined with what went wrong in stopping.
+func serve(ctx context.Context, c config, log zerolog.Logger, ready func(*service)) (err error) {
+	s := &service{config: c, log: log}
+	ctx, s.fail = context.WithCancelCause(ctx)
+	defer s.fail(nil)
+	defer func() { err = errors.Join(err, s.stop()) }()
+	// In this order: what is started later uses what was started earlier, and is
+	// stopped before it.
+	for _, start := range []func(context.Context) error{
+		s.openData, s.openBucket, s.openStreams, s.listen, s.startWorker, s.startServers,
+	} {
+		if err := start(ctx); err != nil {
+			return err
+		}
+	}
+	s.announce()
+	ready(s)
+	<-ctx.Done()
+	log.Info().Msg("stopping")
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}

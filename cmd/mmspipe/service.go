@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/rs/zerolog"
+
+	"mmspipe/ingest"
+	"mmspipe/ingest/fetch"
+	"mmspipe/resize"
+	"mmspipe/store"
+	"mmspipe/store/api"
+	"mmspipe/store/link"
+	"mmspipe/store/rest"
+	"mmspipe/store/stream"
+)
+
+const (
+	// stopTimeout bounds the whole stop. Orchestrators kill after 30 s unless
+	// told otherwise (Kubernetes' terminationGracePeriodSeconds).
+	stopTimeout = 28 * time.Second
+
+	// drainTimeout is the part of it that jobs in hand have to finish.
+	drainTimeout = 15 * time.Second
+)
+
+// service is one running mmspipe. Its methods start one part each and note how
+// that part is stopped.
+type service struct {
+	config
+	log  zerolog.Logger
+	fail context.CancelCauseFunc // stops the service because of an error
+
+	keys    *rest.Keys
+	presign presigner // nil where browsers do not reach the object store
+	records *store.Store
+	streams *stream.Streams
+	queue   string // where the streams are, in words
+	objects string // where the bucket is, in words
+	public  net.Listener
+	admin   net.Listener
+
+	stops []stopper // in the order of starting
+}
+
+// presigner makes links to blobs that the object store serves itself.
+type presigner = func(ctx context.Context, key string, ttl time.Duration, contentType, disposition string) (*url.URL, error)
+
+// stopper stops one part within the life of ctx.
+type stopper struct {
+	name string
+	stop func(ctx context.Context) error
+}
+
+func (s *service) onStop(name string, stop func(context.Context) error) {
+	s.stops = append(s.stops, stopper{name, stop})
+}
+
+// stop stops all parts in reverse order: no new requests, no new jobs, jobs in
+// hand finished or handed back, connections drained. All share one deadline, and
+// one that fails does not keep the others from stopping.
+func (s *service) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	var failures []error
+	for _, part := range slices.Backward(s.stops) {
+		if err := part.stop(ctx); err != nil {
+			failures = append(failures, fmt.Errorf("stop %s: %w", part.name, err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// openData makes and locks the data directory and reads the secrets in it.
+func (s *service) openData(context.Context) error {
+	if err := os.MkdirAll(s.tempDir(), 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	lock := flock.New(filepath.Join(s.data, "lock"))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if !locked {
+		return fmt.Errorf("data directory %s is in use by another mmspipe: stop that one, or set --data", s.data)
+	}
+	s.onStop("data directory", func(context.Context) error { return lock.Unlock() })
+	if len(s.secret) == 0 {
+		if s.secret, err = secretFile(filepath.Join(s.data, "secret")); err != nil {
+			return err
+		}
+	}
+	return s.openKeys()
+}
+
+func (s *service) tempDir() string { return filepath.Join(s.data, "tmp") }
+
+// openBucket opens MinIO where it is set, else the directory.
+func (s *service) openBucket(ctx context.Context) error {
+	if s.s3 == nil {
+		dir := filepath.Join(s.data, "bucket")
+		bucket, err := store.OpenDir(dir)
+		if err != nil {
+			return err
+		}
+		s.records, s.objects = store.New(bucket, s.secret), "directory "+dir
+		return nil
+	}
+	bucket, err := store.OpenMinIO(ctx, *s.s3)
+	if err != nil {
+		return err
+	}
+	s.records, s.objects = store.New(bucket, s.secret), fmt.Sprintf("bucket %s at %s", s.s3.Bucket, s.s3.Endpoint)
+	if s.s3.PublicEndpoint != "" {
+		s.presign = bucket.Presign
+	}
+	return nil
+}
+
+// listen binds the listeners before anything is served, so that their addresses
+// are known and a port in use is an error here.
+func (s *service) listen(context.Context) (err error) {
+	if s.public, err = net.Listen("tcp", s.config.listen); err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	s.onStop("public port", closing(s.public))
+	if s.admin, err = net.Listen("tcp", s.adminListen); err != nil {
+		return fmt.Errorf("--admin-listen: %w", err)
+	}
+	s.onStop("admin port", closing(s.admin))
+	if s.publicURL == nil {
+		s.publicURL = &url.URL{Scheme: "http", Host: s.public.Addr().String()}
+	}
+	return nil
+}
+
+// closing closes a listener that a server may have closed before.
+func closing(l net.Listener) func(context.Context) error {
+	return func(context.Context) error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// startWorker starts taking jobs, if this process has the role.
+func (s *service) startWorker(context.Context) error {
+	if !s.roles.worker {
+		return nil
+	}
+	worker := ingest.NewWorker(ingest.Options{
+		Store: s.records, Streams: s.streams, Accounts: s.accounts, Upstream: s.upstream, Profile: s.profile,
+		Fetcher: fetch.New(fetch.Options{Upstream: s.upstream, Allow: s.fetchAllow, MaxBytes: s.maxMedia, Slots: s.workers}),
+		Fitter:  resize.New(resize.Options{Memory: s.fitMemory, MaxPixels: s.maxPixels}),
+		Log:     s.log, TempDir: s.tempDir(), Jobs: s.workers, GiveUp: s.giveUp, Drain: drainTimeout,
+	})
+	// The worker is stopped in its turn, not when the service's context ends:
+	// requests that are being answered come first.
+	pulling, stopPulling := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); worker.Run(pulling) }()
+	s.onStop("worker", func(ctx context.Context) error {
+		stopPulling()
+		select {
+		case <-stopped:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return nil
+}
+
+// startServers answers requests on both listeners.
+func (s *service) startServers(ctx context.Context) error {
+	health := &health{store: s.records, streams: s.streams}
+	public := http.NewServeMux()
+	public.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	public.HandleFunc("GET /readyz", health.brief)
+	if s.roles.receiver {
+		public.Handle("/webhooks/twilio", ingest.NewReceiver(s.publicURL, s.accounts, s.streams, s.log))
+	}
+	if s.roles.api {
+		public.Handle("/", s.mediaAPI())
+	}
+	admin := http.NewServeMux()
+	admin.HandleFunc("GET /readyz", health.detail)
+	s.startServer(ctx, "admin listener", s.admin, admin)
+	s.startServer(ctx, "public listener", s.public, public)
+	return nil
+}
+
+// startServer answers requests on l until it is stopped. Requests' contexts end
+// with ctx, so that streams which never end by themselves do.
+func (s *service) startServer(ctx context.Context, name string, l net.Listener, handler http.Handler) {
+	server := &http.Server{
+		Handler:           handler,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second, // Twilio's own time for a webhook
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          serverLog(s.log),
+	}
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.fail(fmt.Errorf("%s: %w", name, err))
+		}
+	}()
+	s.onStop(name, server.Shutdown)
+}
+
+// mediaAPI is the store over HTTP.
+func (s *service) mediaAPI() http.Handler {
+	return api.New(api.Options{
+		Store: s.records, Streams: s.streams, Keys: s.keys, Links: link.New(s.secret), Log: s.log,
+		MediaAuth: s.mediaAuth, Presign: s.presign,
+	})
+}
+
+// webhookURL is what Twilio is given.
+func (s *service) webhookURL() string {
+	return s.publicURL.JoinPath("webhooks/twilio").String() + retryFragment
+}
+
+// announce logs that the service is ready, with what it uses.
+func (s *service) announce() {
+	s.log.Info().Stringer("public", s.public.Addr()).Stringer("admin", s.admin.Addr()).Str("queue", s.queue).
+		Str("objects", s.objects).Str("media_auth", s.mediaAuth).Str("webhook", s.webhookURL()).Msg("serving")
+}
+
+// describe tells a person the same.
+func (s *service) describe(w io.Writer) {
+	media := "public: whoever knows a medium's URL can read it; --media-auth=required changes that"
+	if s.mediaAuth == "required" {
+		media = "required: content needs credentials or a signed link"
+	}
+	fmt.Fprintf(w, "mmspipe is serving.\n\n")
+	for _, line := range [][2]string{
+		{"public", "http://" + s.public.Addr().String()},
+		{"admin", "http://" + s.admin.Addr().String()},
+		{"queue", s.queue},
+		{"objects", s.objects},
+		{"media", media},
+		{"webhook", s.webhookURL()},
+	} {
+		fmt.Fprintf(w, "  %-8s %s\n", line[0], line[1])
+	}
+	fmt.Fprintf(w, "\nGive the webhook URL, with its fragment, to Twilio for incoming messages and status callbacks:\nthe fragment makes Twilio retry what is answered 503. Set a fallback URL too.\n\n")
+}

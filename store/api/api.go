@@ -1,0 +1,193 @@
+// Package api is the store over HTTP: the Media resource of Twilio's REST API
+// (https://www.twilio.com/docs/messaging/api/media-resource) and the feed of
+// events.
+//
+// # What a client may read
+//
+// Records, lists and deletions need the credentials of their account. Content is
+// open to whoever knows its URL, as in Twilio's resource, or needs credentials
+// too: [Options].MediaAuth decides. What does not exist and what is another
+// account's are answered alike.
+//
+// # What is served
+//
+// Bytes of strangers. They are sent with a type that was told from themselves, in
+// a sandbox without scripts, never sniffed, and as a download unless they are a
+// raster picture, audio or video.
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"mmspipe/store"
+	"mmspipe/store/link"
+	"mmspipe/store/rest"
+	"mmspipe/store/stream"
+)
+
+// Options are what the API works with. All but Presign are required.
+type Options struct {
+	Store   *store.Store
+	Streams *stream.Streams
+	Keys    *rest.Keys
+	Links   link.Signer
+	Log     zerolog.Logger
+
+	// MediaAuth is "public": content needs no credentials, or "required": it
+	// needs them, or a signed link, to which they lead.
+	MediaAuth string
+	// Presign, if set, makes the signed links to a blob where the object store
+	// serves it itself.
+	Presign func(ctx context.Context, key string, ttl time.Duration, contentType, disposition string) (*url.URL, error)
+}
+
+type api struct{ Options }
+
+// New returns the handler of the API, for all paths below rest.Prefix and /feed.
+// Every other path is 404.
+func New(o Options) http.Handler {
+	a := &api{o}
+	return a.logged(a.serve)
+}
+
+// handler answers a request, or returns the error to answer with.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// logged writes the errors of a handler, those that it panics with too, and one
+// line in the log. Queries are not in it: signed links are secrets.
+func (a *api) logged(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		counted := &counter{ResponseWriter: w, status: http.StatusOK}
+		err := recovered(h, counted, r)
+		if err != nil && !counted.wrote {
+			rest.WriteError(counted, r, err)
+		}
+		line := a.Log.Info()
+		if counted.status >= http.StatusInternalServerError {
+			line = a.Log.Error().Err(err)
+		}
+		line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", counted.status).
+			Int64("bytes", counted.bytes).Dur("ms", time.Since(start)).Msg("request")
+	})
+}
+
+// recovered turns a panic into an error.
+func recovered(h handler, w http.ResponseWriter, r *http.Request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic: %v\n%s", rest.Internal(), p, debug.Stack())
+		}
+	}()
+	return h(w, r)
+}
+
+// counter notes what is answered.
+type counter struct {
+	http.ResponseWriter
+	status int
+	wrote  bool
+	bytes  int64
+}
+
+func (c *counter) WriteHeader(status int) {
+	c.status, c.wrote = status, true
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.wrote = true
+	n, err := c.ResponseWriter.Write(p)
+	c.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// serve finds the resource of a path.
+func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path == "/feed" {
+		return a.feed(w, r)
+	}
+	p, ok := parsePath(r.URL.Path)
+	switch {
+	case !ok:
+		return rest.NotFound(r)
+	case p.suffix == ".csv" || p.suffix == ".html": // of older versions of the provider's API
+		return rest.NotAcceptable()
+	case p.media == "":
+		return a.list(w, r, p)
+	case r.Method == http.MethodDelete:
+		return a.delete(w, r, p)
+	case p.suffix == "":
+		return a.content(w, r, p)
+	}
+	return a.record(w, r, p)
+}
+
+// path is /2010-04-01/Accounts/{AC}/Messages/{MM}/Media[/{ME}], with a suffix.
+// The SIDs are not parsed yet.
+type path struct {
+	account, message, media string
+	suffix                  string
+}
+
+// parsePath takes a path apart. The documentation's samples write Message for
+// Messages, so both are read; only the latter is written.
+func parsePath(s string) (path, bool) {
+	tail, ok := strings.CutPrefix(s, rest.Prefix+"Accounts/")
+	if !ok {
+		return path{}, false
+	}
+	var p path
+	for _, suffix := range []string{".json", ".xml", ".csv", ".html"} {
+		if trimmed, ok := strings.CutSuffix(tail, suffix); ok {
+			tail, p.suffix = trimmed, suffix
+			break
+		}
+	}
+	parts := strings.Split(tail, "/")
+	if len(parts) < 4 || len(parts) > 5 || parts[1] != "Messages" && parts[1] != "Message" || parts[3] != "Media" {
+		return path{}, false
+	}
+	p.account, p.message = parts[0], parts[2]
+	if len(parts) == 5 {
+		p.media = parts[4]
+		return p, p.media != ""
+	}
+	return p, true
+}
+
+// authorize admits those that may use the path's account, to change it if write
+// is set.
+func (a *api) authorize(r *http.Request, p path, write bool) error {
+	identity, err := a.Keys.Authenticate(r)
+	switch {
+	case err != nil:
+		return err
+	case !identity.MayUse(p.account):
+		return rest.NotFound(r)
+	case write && !identity.Write:
+		return rest.Unauthorized()
+	}
+	return nil
+}
+
+// allow refuses methods other than these.
+func allow(r *http.Request, methods ...string) error {
+	for _, m := range methods {
+		if r.Method == m {
+			return nil
+		}
+	}
+	return rest.MethodNotAllowed(methods...)
+}

@@ -1,0 +1,139 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gabriel-vasile/mimetype"
+
+	"mmspipe/store"
+	"mmspipe/store/rest"
+)
+
+const (
+	// linkLife is how long a signed link is good for, as Twilio's are
+	// (https://help.twilio.com/articles/223183748).
+	linkLife = 4 * time.Hour
+
+	// publicAge is how long caches keep public content. It never changes, but it
+	// can be deleted.
+	publicAge = 5 * time.Minute
+)
+
+// content is GET …/Media/{ME}: the bytes of the original, or of ?variant=NAME.
+func (a *api) content(w http.ResponseWriter, r *http.Request, p path) error {
+	if err := allow(r, http.MethodGet, http.MethodHead, http.MethodDelete); err != nil {
+		return err
+	}
+	if a.MediaAuth == "public" {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Expose-Headers", "ETag")
+		return a.serveContent(w, r, p, fmt.Sprintf("public, max-age=%d", int(publicAge.Seconds())))
+	}
+	if expires, ok := a.Links.Verify(r.URL.Path, r.URL.Query(), time.Now()); ok {
+		return a.serveContent(w, r, p, fmt.Sprintf("private, max-age=%d", int(time.Until(expires).Seconds())))
+	}
+	if err := a.authorize(r, p, false); err != nil {
+		return err
+	}
+	return a.redirect(w, r, p)
+}
+
+// blob is one stored object of a medium.
+type blob struct {
+	media       store.Media
+	name        string
+	contentType string
+	store.Blob
+}
+
+// findBlob returns what a path and the query's variant name.
+func (a *api) findBlob(r *http.Request, p path) (blob, error) {
+	m, err := a.find(r, p)
+	if err != nil {
+		return blob{}, err
+	}
+	name := r.URL.Query().Get("variant")
+	if name == "" || name == store.Original {
+		return blob{m, store.Original, m.ContentType, m.Blob}, nil
+	}
+	i := slices.IndexFunc(m.Variants, func(v store.Variant) bool { return v.Name == name })
+	if i < 0 {
+		return blob{}, rest.NotFound(r)
+	}
+	v := m.Variants[i]
+	return blob{m, v.Name, v.ContentType, v.Blob}, nil
+}
+
+// redirect leads whoever has credentials to a link that needs none.
+func (a *api) redirect(w http.ResponseWriter, r *http.Request, p path) error {
+	b, err := a.findBlob(r, p)
+	if err != nil {
+		return err
+	}
+	location := r.URL.Path + "?" + a.Links.Sign(r.URL.Path, r.URL.Query().Get("variant"), time.Now().Add(linkLife)).Encode()
+	if a.Presign != nil {
+		key := a.Store.BlobKey(b.media.Account, b.media.Message, b.media.SID, b.name)
+		signed, err := a.Presign(r.Context(), key, linkLife, b.contentType, b.disposition())
+		if err != nil {
+			return err
+		}
+		location = signed.String()
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return nil
+}
+
+// serveContent sends the bytes, with conditional and range requests.
+func (a *api) serveContent(w http.ResponseWriter, r *http.Request, p path, caching string) error {
+	b, err := a.findBlob(r, p)
+	if err != nil {
+		return err
+	}
+	body, _, err := a.Store.OpenBlob(r.Context(), b.media.Account, b.media.Message, b.media.SID, b.name)
+	if errors.Is(err, store.ErrNotFound) { // deleted since the record was read
+		return rest.NotFound(r)
+	}
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	header := w.Header()
+	header.Set("Content-Type", b.contentType)
+	header.Set("Content-Disposition", b.disposition())
+	header.Set("ETag", `"`+b.SHA256+`"`)
+	header.Set("Cache-Control", caching)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	http.ServeContent(w, r, "", b.media.DateCreated, body)
+	return nil
+}
+
+// rasterTypes are pictures in which nothing can run.
+var rasterTypes = []string{
+	"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/heic", "image/heif", "image/avif",
+}
+
+// disposition lets a browser show pictures, audio and video, and save the rest,
+// under a name made of what is known to be harmless: the SID and the extension of
+// the type.
+func (b blob) disposition() string {
+	name := b.media.SID.String()
+	if b.name != store.Original {
+		name += "-" + b.name
+	}
+	if t := mimetype.Lookup(b.contentType); t != nil {
+		name += t.Extension()
+	}
+	how := "attachment"
+	if slices.Contains(rasterTypes, b.contentType) || strings.HasPrefix(b.contentType, "audio/") || strings.HasPrefix(b.contentType, "video/") {
+		how = "inline"
+	}
+	return fmt.Sprintf("%s; filename=%q", how, name)
+}
