@@ -14,8 +14,8 @@ type scan struct {
 	parts      []scanPart
 	start, end int // first and last coefficient in zigzag order
 	high, low  uint
-	endOfBand  int // blocks that have nothing more in this band, still to come
-	block      [64]int32
+	endOfBand  int        // blocks that have nothing more in this band, still to come
+	block      [128]int32 // and behind 64 what is not kept
 }
 
 // scanPart is a component in a scan, with its tables.
@@ -202,6 +202,6 @@ func (s *scan) decodeBlock(part *scanPart, x, y int) bool {
 	if !ok {
 		return false
 	}
-	part.reconstruct(&s.block, last, x, y)
+	part.reconstruct((*[64]int32)(s.block[:]), last, x, y)
 	return true
 }

@@ -5,7 +5,7 @@ import "encoding/binary"
 // places say, for each shift, where a coefficient in zigzag order belongs in the
 // block of the reduced picture: row by row, of 8, 4, 2 or 1. All that have no
 // place there, and all indices behind 63, to which damaged data may lead and an
-// end of block does, share the spare place 64.
+// end of block does, share the spare place 64, which blocks have for it.
 var places = makePlaces()
 
 // spare is the place of what is not kept. The array that is written to has more
@@ -36,8 +36,8 @@ var lastPlace = [4]int{63, 24, 4, 0}
 // order of the last coefficient that is not zero, as far as the reduced picture
 // has use for it.
 //
-// The state of the bit reader is held in variables for the length of the block.
-// Coefficients behind the last that is kept are only stepped over.
+// The state of the bit reader is held in variables for the length of a loop, so
+// that it stays in registers.
 func (s *scan) sequentialBlock(part *scanPart) (last int, ok bool) {
 	size, ok := s.bits.symbol(part.dc)
 	if !ok || size > 15 {
@@ -49,8 +49,8 @@ func (s *scan) sequentialBlock(part *scanPart) (last int, ok bool) {
 
 	acc, n, pos, data := s.bits.acc, s.bits.n, s.bits.pos, s.bits.data
 	table, place, quantization := part.ac, part.place, part.quantization
-	limit := lastPlace[part.shift]
-	for k := 0; k < 63; {
+	k, limit := 0, lastPlace[part.shift]
+	for k < limit {
 		if n < 32 {
 			if x := next8(data, pos); x != 0 && !hasFF(x) {
 				acc |= x >> (n & 63)
@@ -64,32 +64,60 @@ func (s *scan) sequentialBlock(part *scanPart) (last int, ok bool) {
 			}
 		}
 		e := table.coefficients[acc>>(64-lookBits)]
-		length := int(e & 63)
-		if length == 0 {
-			symbol, long := table.symbol(acc)
-			if long == 0 {
+		if e&63 == 0 {
+			if e = table.longEntry(acc); e == 0 {
 				return 0, false
 			}
-			length, e = long, entryOf(symbol)
 		}
+		length := int(e & 63)
 		acc <<= length & 63
 		n -= length
 		k += int(e >> 6 & 63)
 		value := e >> 16
 		if size := int(e >> 12 & 15); size != 0 {
 			value = extend(int32(acc>>(64-size&63)), size)
-			acc <<= size
+			acc <<= size & 63
 			n -= size
 		}
-		if k <= limit {
-			last = k
-			if at := place[k&127]; at < spare {
-				s.block[at] = value * int32(quantization[k&63])
-			}
+		if k > limit {
+			break
 		}
+		last = k
+		s.block[place[k&127]&127] = value * int32(quantization[k&63])
 	}
 	s.bits.acc, s.bits.n, s.bits.pos = acc, n, pos
-	return last, true
+	return last, s.skip(table, k)
+}
+
+// skip steps over what coefficients of the block follow behind index k.
+func (s *scan) skip(table *huffman, k int) bool {
+	acc, n, pos, data := s.bits.acc, s.bits.n, s.bits.pos, s.bits.data
+	for k < 63 {
+		if n < 32 {
+			if x := next8(data, pos); x != 0 && !hasFF(x) {
+				acc |= x >> (n & 63)
+				whole := (63 - n) >> 3
+				pos += whole
+				n += whole << 3
+			} else {
+				s.bits.acc, s.bits.n, s.bits.pos = acc, n, pos
+				s.bits.refillSlowly()
+				acc, n, pos = s.bits.acc, s.bits.n, s.bits.pos
+			}
+		}
+		e := table.coefficients[acc>>(64-lookBits)]
+		if e&63 == 0 {
+			if e = table.longEntry(acc); e == 0 {
+				return false
+			}
+		}
+		length := int(e&63 + e>>12&15)
+		acc <<= length & 63
+		n -= length
+		k += int(e >> 6 & 63)
+	}
+	s.bits.acc, s.bits.n, s.bits.pos = acc, n, pos
+	return true
 }
 
 // le64 returns eight bytes, the first of them lowest.
@@ -103,12 +131,16 @@ func next8(data []byte, pos int) uint64 {
 	return binary.BigEndian.Uint64(data[pos:])
 }
 
-// entryOf returns what [huffman.coefficients] would have for a symbol, without
-// the length of its code.
-func entryOf(symbol uint8) int32 {
+// longEntry returns what [huffman.coefficients] would have for a code that is
+// longer than lookBits, or 0 where no code begins with those bits.
+func (h *huffman) longEntry(acc uint64) int32 {
+	symbol, length := h.symbol(acc)
+	if length == 0 {
+		return 0
+	}
 	run, size := int32(symbol>>4), int32(symbol&15)
 	if size == 0 && run != 15 {
-		return 63 << 6
+		return int32(length) | 63<<6
 	}
-	return (run+1)<<6 | size<<12
+	return int32(length) | (run+1)<<6 | size<<12
 }
