@@ -27,14 +27,9 @@ const (
 	// of the consumer's AckWait, so that two may be missed.
 	heartbeat = 20 * time.Second
 
-	// handBackDelay is next to none. A Nak with a delay is kept by the server when
-	// it restarts, which the embedded one does with the worker; one without is
-	// not, and the Job would wait out its AckWait.
-	handBackDelay = time.Millisecond
-
-	// recordTimeout bounds the last steps of a Job, such as its Ack, which are
-	// done even when its own time is over.
-	recordTimeout = 10 * time.Second
+	// settleTimeout bounds the settling of a Job, which is done even when its own
+	// time is over.
+	settleTimeout = 10 * time.Second
 )
 
 // Options are what a [Worker] works with. All but the durations and counts are
@@ -135,14 +130,14 @@ func (w *Worker) do(work context.Context, d *stream.Delivery) {
 // settle tells the stream what becomes of the Job. Every failure has been
 // recorded where it happened, so that failed is an Ack here like done.
 func settle(work context.Context, d *stream.Delivery, result outcome) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), settleTimeout)
+	defer cancel()
 	switch result.verb {
 	case retry:
-		return d.Nak(backoff(d.Attempt, result.err))
+		return d.Nak(ctx, backoff(d.Attempt, result.err))
 	case handBack:
-		return d.Nak(handBackDelay)
+		return d.Nak(ctx, 0)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), recordTimeout)
-	defer cancel()
 	return d.Ack(ctx)
 }
 

@@ -342,7 +342,7 @@ func TestWaitingJobs(t *testing.T) {
 	for range 5000 {
 		h.queue(t, "http://127.0.0.1:1/")
 		// Far longer than the test takes.
-		if err := h.take().Nak(time.Hour); err != nil {
+		if err := h.take().Nak(t.Context(), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -386,7 +386,7 @@ func (h *house) deliverOnce(w *Worker) {
 	if err == nil {
 		_, err = w.receive(h.t.Context(), d, hook)
 	}
-	if err := errors.Join(err, d.Nak(0)); err != nil {
+	if err := errors.Join(err, d.Nak(h.t.Context(), 0)); err != nil {
 		h.t.Error(err)
 	}
 }

@@ -55,7 +55,8 @@ type Delivery struct {
 	Attempt  int       // 1 at the first delivery
 	Queued   time.Time // when the Job was published
 
-	msg jetstream.Msg
+	conn *nats.Conn
+	msg  jetstream.Msg
 }
 
 // Ack removes the Job from the queue. It waits for the server's word.
@@ -66,13 +67,14 @@ func (d *Delivery) Ack(ctx context.Context) error {
 	return nil
 }
 
-// Nak gives the Job back, to be delivered again after delay.
-func (d *Delivery) Nak(delay time.Duration) error {
-	nak := d.msg.Nak
-	if delay > 0 {
-		nak = func() error { return d.msg.NakWithDelay(delay) }
-	}
-	if err := nak(); err != nil {
+// Nak gives the Job back, to be delivered again after delay. It waits for the
+// server's word, like Ack: a Job that is given back when the program stops would
+// otherwise wait out its AckWait. The protocol is NATS's own, of which the client
+// has no call that waits (ADR-15 of nats-architecture-and-design).
+func (d *Delivery) Nak(ctx context.Context, delay time.Duration) error {
+	// Without a delay the server would forget the Nak when it restarts.
+	nak := fmt.Sprintf(`-NAK {"delay":%d}`, max(delay, time.Millisecond).Nanoseconds())
+	if _, err := d.conn.RequestWithContext(ctx, d.msg.Reply(), []byte(nak)); err != nil {
 		return fmt.Errorf("nak job %d: %w", d.Sequence, err)
 	}
 	return nil
@@ -154,7 +156,7 @@ func (s *Streams) deliver(ctx context.Context, msg jetstream.Msg) (*Delivery, er
 	}
 	job.ID, job.Data = msg.Headers().Get(nats.MsgIdHdr), msg.Data()
 	return &Delivery{
-		Job: job, Sequence: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Queued: meta.Timestamp.UTC(), msg: msg,
+		Job: job, Sequence: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Queued: meta.Timestamp.UTC(), conn: s.conn, msg: msg,
 	}, nil
 }
 
