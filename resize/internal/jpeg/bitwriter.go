@@ -12,7 +12,7 @@ type bitWriter struct {
 
 // write appends up to 32 bits.
 func (w *bitWriter) write(bits uint64, count uint) {
-	w.acc |= bits << (64 - count - w.n)
+	w.acc |= bits << ((64 - count - w.n) & 63)
 	w.n += count
 	if w.n < 32 {
 		return

@@ -35,6 +35,18 @@ func newCode(occurrences []uint32) *code {
 	return c
 }
 
+// wordShift is where the bits of a word begin, behind their number.
+const wordShift = 5
+
+// fill makes words of the codes: each with room for the bits that follow its
+// symbol, and the number of both, which is at most 27.
+func (c *code) fill(words []uint32) {
+	for symbol, length := range c.length {
+		size := symbol & 15
+		words[symbol] = uint32(c.bits[symbol])<<(size+wordShift) | uint32(int(length)+size)
+	}
+}
+
 // codeLengths returns the length of each symbol's code, 0 for those that do not
 // occur. The two rarest are joined until one is left; what joins gets a bit
 // longer each time. One more symbol takes the code of all ones, and is removed

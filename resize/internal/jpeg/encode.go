@@ -232,7 +232,7 @@ func (e *encoder) tokenise(from, to int, tokens []token) []token {
 	for len(rest) > 0 {
 		for _, owner := range e.owners {
 			colour := min(owner, 1)
-			tokens = e.quantisers[colour].coefficients((*[64]int16)(rest), &predictions[owner], 2*colour, tokens, &e.histogram)
+			tokens = e.quantisers[colour].coefficients((*[64]uint16)(rest), &predictions[owner], 2*colour, tokens, &e.histogram)
 			rest = rest[64:]
 		}
 	}
@@ -271,12 +271,14 @@ func (e *encoder) header() []byte {
 
 // write returns the file of the quality that was counted last.
 func (e *encoder) write() []byte {
-	w := bitWriter{data: append(make([]byte, 0, e.size), e.header()...)}
+	var words [tables * symbols]uint32
+	for table := range 2 * min(len(e.components), 2) {
+		e.codes[table].fill(words[table*symbols:])
+	}
+	w := bitWriter{data: append(make([]byte, 0, e.size+8), e.header()...)}
 	for _, t := range e.tokens {
-		c := e.codes[t>>24]
-		symbol := uint8(t >> 16)
-		size := uint(symbol & 15)
-		w.write(uint64(c.bits[symbol])<<size|uint64(t&0xffff), uint(c.length[symbol])+size)
+		word := words[t>>16&(tables*symbols-1)]
+		w.write(uint64(word>>wordShift|uint32(t&0xffff)), uint(word&(1<<wordShift-1)))
 	}
 	return append(w.flush(), 0xff, markerEOI)
 }

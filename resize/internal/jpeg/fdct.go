@@ -5,7 +5,8 @@ package jpeg
 // and the odd half, each a smaller transform. The matrix of the odd half is
 // symmetric, so that it is the same one. The result has 8 times the size of the
 // standard's coefficients, which quantisation divides out again, so that little
-// is lost to rounding in between. It fits into 16 bits.
+// is lost to rounding in between. Stored
+// it is not negative: 0 is the constant zero.
 //
 // As in resample.go, numbers are held in both halves of 64-bit words: two columns
 // are transformed at once, then two rows. Where bits are taken off, a bias makes
@@ -21,6 +22,10 @@ const (
 	columnBias = 1 << 25            // the largest sum is 8·255 << fraction
 	rowBits    = fraction + between
 	rowBias    = 1 << 30 // the largest sum is 64·255 << (between + fraction)
+
+	// zero is what a coefficient of 0 is stored as: half of what the largest may
+	// be, so that none is negative.
+	zero = 1 << 14
 )
 
 // unzigzag gives the place in zigzag order of each coefficient row by row.
@@ -33,7 +38,7 @@ var unzigzag = func() (inverse [64]uint8) {
 
 // fdct transforms the block of a plane in that column and row of blocks, into
 // zigzag order.
-func fdct(p *Plane, column, row int, dst *[64]int16) {
+func fdct(p *Plane, column, row int, dst *[64]uint16) {
 	var rows [8]uint64
 	p.load(&rows, 8*column, 8*row)
 	// The words of a row have columns i and i+4. Behind the transform, the row is
@@ -72,10 +77,10 @@ func afterColumns(c uint64) uint64 {
 }
 
 // afterRows takes bits and bias off and puts both halves into their places.
-func afterRows(dst *[64]int16, low, high uint8, c uint64) {
+func afterRows(dst *[64]uint16, low, high uint8, c uint64) {
 	c += (rowBias + 1<<(rowBits-1)) * twice
-	dst[low&63] = int16(uint32(c)>>rowBits - rowBias>>rowBits)
-	dst[high&63] = int16(uint32(c>>(32+rowBits)) - rowBias>>rowBits)
+	dst[low&63] = uint16(uint32(c)>>rowBits - (rowBias>>rowBits - zero))
+	dst[high&63] = uint16(uint32(c>>(32+rowBits)) - (rowBias>>rowBits - zero))
 }
 
 // lower makes a word of the lower halves of two, and takes off the bias.

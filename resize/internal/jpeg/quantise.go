@@ -1,6 +1,9 @@
 package jpeg
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // eighths is how many steps of quality there are to 1 of the usual scale of 100.
 // Whole steps change a file of quality 90 by five percent, which would leave as
@@ -17,9 +20,10 @@ const deadZone = 0.42
 // reciprocals.
 type quantiser struct {
 	table      [64]uint8 // in zigzag order, as the file has it
-	threshold  [64]int32 // from which magnitude on something other than 0 is left
 	offset     [64]uint64
 	reciprocal [64]uint64 // of 2^reciprocalBits, rounded up
+	// What nonzero adds to and subtracts from words of four coefficients.
+	above, below [16]uint64
 }
 
 // reciprocalBits makes the division exact: dividend times divisor are less.
@@ -44,19 +48,18 @@ func newQuantiser(base *[64]uint8, quality int) quantiser {
 		if k == 0 {
 			q.offset[k] = uint64(divisor / 2)
 		}
-		q.threshold[k] = int32(divisor - int(q.offset[k]))
+		threshold := uint64(divisor) - q.offset[k]
+		q.above[k/4] |= (1<<15 - zero - threshold) << (k % 4 * 16)
+		q.below[k/4] |= (1<<15 + zero - threshold) << (k % 4 * 16)
 	}
 	return q
 }
 
 // dc quantises a DC coefficient.
-func (q *quantiser) dc(c int16) int32 {
-	magnitude := uint64(max(int32(c), -int32(c)))
-	v := int32((magnitude + q.offset[0]) * q.reciprocal[0] >> reciprocalBits)
-	if c < 0 {
-		return -v
-	}
-	return v
+func (q *quantiser) dc(coefficient uint16) int32 {
+	c := int32(coefficient) - zero
+	sign := c >> 31
+	return int32((uint64(c^sign-sign)+q.offset[0])*q.reciprocal[0]>>reciprocalBits) ^ sign - sign
 }
 
 // A token is a Huffman symbol with the bits that follow it: from the top, 8 bits
@@ -74,42 +77,85 @@ const (
 type histogram [tables * symbols]uint32
 
 // coefficients appends the tokens of a block (T.81, F.1.2) and counts them.
-func (q *quantiser) coefficients(block *[64]int16, prediction *int32, class int, tokens []token, h *histogram) []token {
+func (q *quantiser) coefficients(block *[64]uint16, prediction *int32, class int, tokens []token, h *histogram) []token {
+	tokens = slices.Grow(tokens, maxTokens)
+	out := (*[maxTokens]token)(tokens[len(tokens):][:maxTokens])
 	dc := q.dc(block[0])
-	tokens = append(tokens, newToken(class, 0, dc-*prediction))
+	out[0] = newToken(class, 0, dc-*prediction)
+	h[out[0]>>16&(tables*symbols-1)]++
 	*prediction = dc
-	h[tokens[len(tokens)-1]>>16&(tables*symbols-1)]++
-	last := 0
-	for k := 1; k < 64; k++ {
-		c := int32(block[k])
-		sign := c >> 31
-		magnitude := c ^ sign - sign
-		if magnitude < q.threshold[k] {
-			continue
-		}
+	n, last := 1, 0
+	class++
+	for rest := q.nonzero(block); rest != 0; rest &= rest - 1 {
+		k := bits.TrailingZeros64(rest)
 		run := k - last - 1
 		last = k
 		for ; run > 15; run -= 16 {
-			tokens = append(tokens, token((class+1)<<8|0xf0)<<16)
-			h[(class+1)<<8|0xf0]++
+			out[n&127] = token(class<<8|0xf0) << 16
+			n++
+			h[class<<8|0xf0]++
 		}
-		v := int32((uint64(magnitude) + q.offset[k]) * q.reciprocal[k] >> reciprocalBits)
-		t := newToken(class+1, run, v^sign-sign)
-		tokens = append(tokens, t)
+		c := int32(block[k]) - zero
+		sign := c >> 31
+		v := int32((uint64(c^sign-sign) + q.offset[k]) * q.reciprocal[k] >> reciprocalBits)
+		t := newToken(class, run, v^sign-sign)
+		out[n&127] = t
+		n++
 		h[t>>16&(tables*symbols-1)]++
 	}
 	if last < 63 {
-		tokens = append(tokens, token(class+1)<<24)
-		h[(class+1)<<8]++
+		out[n&127] = token(class) << 24
+		n++
+		h[class<<8]++
 	}
-	return tokens
+	return tokens[:len(tokens)+n]
 }
 
-// newToken makes the token of a value behind a run of zeros. Negative values
-// have their bits one lower, which begins them with 0 (T.81, F.1.2.1).
+// maxTokens is more than a block can have: one for each coefficient.
+const maxTokens = 128
+
+// nonzero returns a bit for each AC coefficient that does not become 0, the
+// lowest for the first in zigzag order. Four are compared at once: each is in 16
+// bits of a word, and from the threshold on its sum with what is missing from
+// there to 2^15 has the highest of them set; the same for negative ones, by a
+// difference.
+func (q *quantiser) nonzero(block *[64]uint16) uint64 {
+	const tops = 0x8000800080008000
+	all := uint64(0)
+	for i := range 16 {
+		four := (*[4]uint16)(block[4*i:])
+		w := uint64(four[0]) | uint64(four[1])<<16 | uint64(four[2])<<32 | uint64(four[3])<<48
+		if over := ((w + q.above[i]) | (q.below[i] - w)) & tops; over != 0 {
+			// The multiplication brings the four bits together at the top.
+			all |= over >> 15 * (1<<48 | 1<<33 | 1<<18 | 1<<3) >> 48 & 15 << (4 * i)
+		}
+	}
+	return all &^ 1
+}
+
+// newToken makes the token of a value behind a run of zeros.
 func newToken(table, run int, v int32) token {
+	t := token(table<<8|run<<4) << 16
+	if at := v + smallValues; uint32(at) < 2*smallValues {
+		return t | valueTokens[at]
+	}
+	return t | valueToken(v)
+}
+
+// valueTokens are the tokens of most of the values there are.
+var valueTokens = func() (tokens [2 * smallValues]token) {
+	for i := range tokens {
+		tokens[i] = valueToken(int32(i) - smallValues)
+	}
+	return tokens
+}()
+
+const smallValues = 128
+
+// valueToken has the size of a value, and its bits. Negative ones have these one
+// lower, which begins them with 0 (T.81, F.1.2.1).
+func valueToken(v int32) token {
 	sign := v >> 31
 	size := bits.Len32(uint32(v ^ sign - sign))
-	extra := uint32(v+sign) & (1<<size - 1)
-	return token(uint32(table<<8|run<<4|size)<<16 | extra)
+	return token(size<<16) | token(v+sign)&(1<<size-1)
 }

@@ -10,9 +10,9 @@ import (
 // A.2.3). It does not depend on a quality, so that all are tried on the same one.
 type transformed struct {
 	components []sampled
-	owners     []int   // component of each block of an MCU
-	units      int     // MCUs
-	blocks     []int16 // 64 for each block
+	owners     []int    // component of each block of an MCU
+	units      int      // MCUs
+	blocks     []uint16 // 64 for each block
 }
 
 // sampled is a component as it is coded: its plane and its sampling factor, the
@@ -44,7 +44,7 @@ func newTransformed(ctx context.Context, p *Picture) (*transformed, error) {
 	columns := ceilDiv(p.Planes[0].Width, 8*largest)
 	rows := ceilDiv(p.Planes[0].Height, 8*largest)
 	t.units = columns * rows
-	t.blocks = make([]int16, 64*len(t.owners)*t.units)
+	t.blocks = make([]uint16, 64*len(t.owners)*t.units)
 	rest := t.blocks
 	for y := range rows {
 		if err := ctx.Err(); err != nil {
@@ -53,7 +53,7 @@ func newTransformed(ctx context.Context, p *Picture) (*transformed, error) {
 		for x := range columns {
 			for _, c := range t.components {
 				for i := range c.factor * c.factor {
-					fdct(c.Plane, x*c.factor+i%c.factor, y*c.factor+i/c.factor, (*[64]int16)(rest))
+					fdct(c.Plane, x*c.factor+i%c.factor, y*c.factor+i/c.factor, (*[64]uint16)(rest))
 					rest = rest[64:]
 				}
 			}
