@@ -108,7 +108,7 @@ func (e *encoder) search(ctx context.Context) (int, error) {
 			continue
 		}
 		fits = guess
-		if size >= e.MaxBytes/1000*fill {
+		if size*1000 >= e.MaxBytes*fill {
 			break
 		}
 	}
