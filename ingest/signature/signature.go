@@ -12,9 +12,17 @@
 // The provider signs the URL that it was given, which a server behind a proxy
 // does not see. The caller builds it from its own configuration, never from the
 // Host header or one that a proxy adds. Because providers and their libraries
-// differ in small ways, [Verify] also accepts the URL with the default port
-// added or removed, and with the apostrophes of its query escaped; all of these
-// name the same resource. User information is never signed.
+// differ in small ways, [Verify] also accepts the URL without its port, with the
+// default port added, with the apostrophes of its query escaped, and with its
+// query written as Node does, a space as %20 and an apostrophe as it is. All of
+// these have the same host, path and parameters. User information is never signed.
+//
+// # What the form is
+//
+// Names and values are joined without a separator, and equal ones of one name
+// count once: a signature does not tell a=bc from ab=c, nor a=1&a=2 from its
+// reverse. A receiver relies only on names that it knows, each given once, and
+// parses a form as strictly as [Verify] does.
 package signature
 
 import (
@@ -55,24 +63,25 @@ type Match struct {
 // Verify tells whether one of the tokens signed the request. A request with a
 // body that is neither a form nor named by its hash in the URL is not signed,
 // whatever its signature says of the rest, and neither is a form that cannot be
-// parsed.
+// parsed. A URL with a fragment is not signed either: none is sent, so that what
+// follows a # was put there by somebody else. An empty token signs nothing.
 //
 // The time it takes does not depend on how much of a signature is right.
 func Verify(tokens []string, r Request) (Match, bool) {
 	given, err := base64.StdEncoding.Strict().DecodeString(r.Signature)
-	if err != nil || len(given) != sha1.Size {
+	if err != nil || len(given) != sha1.Size || strings.Contains(r.URL, "#") {
 		return Match{}, false
 	}
 	form, ok := signedForm(r)
 	if !ok {
 		return Match{}, false
 	}
-	params := parameters(form)
+	params, urls := parameters(form), variants(r.URL)
 	var match Match
 	found := false
 	for i, token := range tokens {
-		for _, u := range variants(r.URL) {
-			if hmac.Equal(given, sum(token, u, params)) && !found {
+		for _, u := range urls {
+			if hmac.Equal(given, sum(token, u, params)) && token != "" && !found {
 				match, found = Match{Token: i, URL: u}, true
 			}
 		}
@@ -133,11 +142,15 @@ func sum(token, u, params string) []byte {
 // bare returns a URL without its fragment and user information.
 func bare(rawURL string) string {
 	rawURL, _, _ = strings.Cut(rawURL, "#")
+	return withoutUser(rawURL)
+}
+
+func withoutUser(rawURL string) string {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	if !ok {
 		return rawURL
 	}
-	end := strings.IndexAny(rest, "/?")
+	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
 	}
@@ -148,28 +161,35 @@ func bare(rawURL string) string {
 // defaultPorts are those that may be written or left out.
 var defaultPorts = map[string]string{"https": "443", "http": "80"}
 
-// variants returns the forms in which a URL may have been signed, the plainest
+// legacyQuery writes a query as Node's querystring module does, which some of
+// the provider's senders sign.
+var legacyQuery = strings.NewReplacer("%27", "'", "+", "%20")
+
+// variants returns the forms in which a URL may have been signed, the given one
 // first.
 func variants(rawURL string) []string {
-	given := bare(rawURL)
-	urls := []string{given}
-	if u, err := url.Parse(given); err == nil && strings.HasPrefix(given, u.Scheme+"://"+u.Host) {
-		path := strings.TrimPrefix(given, u.Scheme+"://"+u.Host)
+	urls := []string{withoutUser(rawURL)}
+	add := func(u string) {
+		if !slices.Contains(urls, u) {
+			urls = append(urls, u)
+		}
+	}
+	if u, err := url.Parse(urls[0]); err == nil && strings.HasPrefix(urls[0], u.Scheme+"://"+u.Host) {
+		path := strings.TrimPrefix(urls[0], u.Scheme+"://"+u.Host)
 		host := u.Hostname()
 		if strings.Contains(host, ":") {
 			host = "[" + host + "]"
 		}
-		urls = append(urls, u.Scheme+"://"+host+path)
-		if u.Port() == "" {
-			urls = append(urls, u.Scheme+"://"+host+":"+defaultPorts[u.Scheme]+path)
+		add(u.Scheme + "://" + host + path)
+		if port := defaultPorts[u.Scheme]; port != "" && u.Port() == "" {
+			add(u.Scheme + "://" + host + ":" + port + path)
 		}
 	}
 	for _, u := range urls {
 		if path, query, ok := strings.Cut(u, "?"); ok {
-			// Some of the provider's senders escape an apostrophe, others do not.
-			urls = append(urls, path+"?"+strings.ReplaceAll(query, "'", "%27"))
+			add(path + "?" + strings.ReplaceAll(query, "'", "%27"))
+			add(path + "?" + legacyQuery.Replace(query))
 		}
 	}
-	slices.Sort(urls[1:])
-	return slices.Compact(urls)
+	return urls
 }

@@ -19,6 +19,16 @@ const (
 	call = "CallSid=CA1234567890ABCDE&Caller=%2B14158675309&Digits=1234&From=%2B14158675309&To=%2B18005551212"
 )
 
+// form parses what is well formed.
+func form(t testing.TB, body string) url.Values {
+	t.Helper()
+	values, err := url.ParseQuery(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
 // TestVectors holds the published vectors of Twilio's own libraries, all with
 // the token 12345: twilio-python tests/unit/test_request_validator.py,
 // twilio-node spec/unit/webhooks/webhooks.spec.ts, twilio-go
@@ -57,6 +67,11 @@ func TestVectors(t *testing.T) {
 		{"user signed", at("user@mycompany.com"), formType, call, "2YRLlVAflCqxaNicjMpJcSTgzSs=", false},
 		{"apostrophe signed escaped", vectorURL + "&Body=It's+amazing", formType, call, "TfZzewPq8wqrGlMfyAud8+/IvJ0=", true},
 		{"apostrophe signed as it is", vectorURL + "&Body=It's+amazing", formType, call, "dsq4Ehbj6cs+KdTkpF5sSSplOWw=", true},
+		{"apostrophe escaped on the way", vectorURL + "&Body=It%27s+amazing", formType, call, signature.Sign(vectorToken, vectorURL+"&Body=It's%20amazing", form(t, call)), true},
+		{"an escape of another character", vectorURL + "&Body=a%26b", formType, call, signature.Sign(vectorToken, vectorURL+"&Body=a&b", form(t, call)), false},
+		{"a port that is not the default added", http1, formType, call, "Zmvh+3yNM1Phv2jhDCwEM3q5ebU=", false},
+		{"https with the port of http signed", vectorURL, formType, call, signature.Sign(vectorToken, at("mycompany.com:80"), form(t, call)), false},
+		{"an IPv6 host, its port signed", at("[::1]"), formType, call, signature.Sign(vectorToken, at("[::1]:443"), form(t, call)), true},
 		{"repeated name", vectorURL, formType, "Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234&Digits=1234", "IK+Dwps556ElfBT0I3Rgjkr1wJU=", true},
 		{"repeated name in another order", vectorURL, formType, "Digits=1234&Digits=5678&SidAccount=AC123&Sid=CA123", "IK+Dwps556ElfBT0I3Rgjkr1wJU=", true},
 		{"repeated name with a dot", vectorURL, formType, "MessagingBinding.Address=%2B1325xxxxxxx&MessagingBinding.Address=%2B1415xxxxxxx", "83O6e2vORAoJHUNzJjDWN1jz+BA=", true},
@@ -102,13 +117,9 @@ func TestGET(t *testing.T) {
 
 // TestBypass: a true signature of something near is not one of the request.
 func TestBypass(t *testing.T) {
-	form, err := url.ParseQuery(call)
-	if err != nil {
-		t.Fatal(err)
-	}
 	signed := signature.Request{
 		Method: http.MethodPost, URL: vectorURL, ContentType: formType, Body: []byte(call),
-		Signature: signature.Sign(vectorToken, vectorURL, form),
+		Signature: signature.Sign(vectorToken, vectorURL, form(t, call)),
 	}
 	if _, ok := signature.Verify([]string{vectorToken}, signed); !ok {
 		t.Fatal("the request is refused as it is")
@@ -122,6 +133,9 @@ func TestBypass(t *testing.T) {
 		"escaped path":            func(r *signature.Request) { r.URL = strings.Replace(r.URL, "/m", "/%6d", 1) },
 		"query order":             func(r *signature.Request) { r.URL = strings.Replace(r.URL, "foo=1&bar=2", "bar=2&foo=1", 1) },
 		"more query":              func(r *signature.Request) { r.URL += "&x=" },
+		"more query after a #":    func(r *signature.Request) { r.URL += "#&x=1" },
+		"scheme":                  func(r *signature.Request) { r.URL = strings.Replace(r.URL, "https", "http", 1) },
+		"a slash":                 func(r *signature.Request) { r.URL = strings.Replace(r.URL, "?", "/?", 1) },
 		"host":                    func(r *signature.Request) { r.URL = strings.Replace(r.URL, "mycompany", "yourcompany", 1) },
 		"another parameter":       func(r *signature.Request) { r.Body = append(slices.Clone(r.Body), "&X=1"...) },
 		"another value":           func(r *signature.Request) { r.Body = append(slices.Clone(r.Body), "&From=1"...) },
@@ -146,6 +160,33 @@ func TestBypass(t *testing.T) {
 	}
 }
 
+// TestBypassGET: what is in the query of a signed GET is all that is signed.
+func TestBypassGET(t *testing.T) {
+	const signed = "https://mms.example.com/webhooks/twilio?Body=hi+there&From=%2B14017122661"
+	for name, u := range map[string]string{
+		"a parameter after a #":         signed + "#&MediaUrl0=https://example.com/",
+		"an escaped # and parameter":    signed + "%23&MediaUrl0=https://example.com/",
+		"a repeated parameter":          signed + "&From=%2B1",
+		"another case of an escape":     strings.Replace(signed, "%2B", "%2b", 1),
+		"user information of the query": strings.Replace(signed, "?", "?x@", 1),
+		"a path before the path":        strings.Replace(signed, ".com/", ".com/x@mms.example.com/", 1),
+	} {
+		r := signature.Request{Method: http.MethodGet, URL: u, Signature: "R5zST9lOVg+Dxr61AWq1ATLdpUM="}
+		if match, ok := signature.Verify([]string{vectorToken}, r); ok {
+			t.Errorf("%s: verified as %+v", name, match)
+		}
+	}
+}
+
+// TestSignedURL: what is configured with a fragment and user information is
+// signed without.
+func TestSignedURL(t *testing.T) {
+	configured := strings.Replace(vectorURL, "://", "://user:pass@", 1) + "#rc=5&rp=all"
+	if got, want := signature.Sign(vectorToken, configured, form(t, call)), "RSOYDt4T1cUTdK1PDd93/VVr8B8="; got != want {
+		t.Errorf("signature %s, want %s", got, want)
+	}
+}
+
 func TestTokens(t *testing.T) {
 	form := url.Values{"A": {"1"}}
 	r := signature.Request{
@@ -162,12 +203,17 @@ func TestTokens(t *testing.T) {
 	if _, ok := signature.Verify([]string{"", "first"}, r); ok {
 		t.Error("verified with other tokens")
 	}
+	r.Signature = signature.Sign("", vectorURL, form)
+	if _, ok := signature.Verify([]string{"first", ""}, r); ok {
+		t.Error("verified with an empty token, which everybody has")
+	}
 }
 
 // FuzzVerify: whatever was signed is verified, and nothing else of it is.
 func FuzzVerify(f *testing.F) {
 	f.Add("https://example.com/x?y=z", "a=1&b=2&a=3", "token")
-	f.Add("http://u:p@[::1]:80/?q='#f", "Body=+Caf%C3%A9+", "12345")
+	f.Add("http://u:p@[::1]:80/?q='#f", "a=1", "12345")
+	f.Add("http://u:p@[::1]:80/?q='%27+", "Body=+Caf%C3%A9+", "12345")
 	f.Add("https://example.com", "", "")
 	f.Add("://?", "=&=&", "t")
 	f.Fuzz(func(t *testing.T, rawURL, body, token string) {
@@ -175,8 +221,8 @@ func FuzzVerify(f *testing.F) {
 		r := signature.Request{Method: http.MethodPost, URL: rawURL, ContentType: formType, Body: []byte(body)}
 		r.Signature = signature.Sign(token, rawURL, form)
 		_, ok := signature.Verify([]string{token}, r)
-		if ok != (err == nil) {
-			t.Fatalf("verified %v with form error %v", ok, err)
+		if want := err == nil && token != "" && !strings.Contains(rawURL, "#"); ok != want {
+			t.Fatalf("verified %v, want %v, with form error %v", ok, want, err)
 		}
 		if _, ok := signature.Verify([]string{token + "x"}, r); ok {
 			t.Fatal("verified with another token")
@@ -184,6 +230,10 @@ func FuzzVerify(f *testing.F) {
 		r.Body = append([]byte("Zz=1&"), body...)
 		if _, ok := signature.Verify([]string{token}, r); ok && !slices.Contains(form["Zz"], "1") {
 			t.Fatal("verified with another parameter")
+		}
+		r.Body, r.URL = []byte(body), rawURL+"/x"
+		if _, ok := signature.Verify([]string{token}, r); ok {
+			t.Fatal("verified with another URL")
 		}
 	})
 }
