@@ -25,7 +25,7 @@ import (
 func (w *Worker) fit(ctx context.Context, hook webhook, declared string, record *store.Media, spool *os.File) error {
 	head := make([]byte, sniffLength)
 	n, err := spool.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("spool: %w", err)
 	}
 	record.ContentType = contentType(head[:n], declared)
@@ -41,7 +41,7 @@ func (w *Worker) fit(ctx context.Context, hook webhook, declared string, record 
 		return ctx.Err()
 	}
 	data := make([]byte, record.Size)
-	if _, err := spool.ReadAt(data, 0); err != nil && err != io.EOF {
+	if _, err := spool.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("spool: %w", err)
 	}
 	if info, err := resize.Inspect(data); err == nil {

@@ -83,9 +83,9 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	line = line.Str("kind", string(job.Kind)).Stringer("accountSid", job.Account).Stringer("messageSid", job.Message).
 		Bool("duplicate", duplicate).Dur("ms", time.Since(start))
 
-	var refused *refusal
+	refused, isRefusal := errors.AsType[*refusal](err)
 	switch {
-	case errors.As(err, &refused):
+	case isRefusal:
 		line.Int("status", refused.status).Msg("webhook refused")
 		http.Error(w, refused.reason, refused.status)
 	case err != nil:
@@ -140,8 +140,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, []byte, error
 		return nil, nil, &refusal{http.StatusMethodNotAllowed, "webhooks are POST or GET"}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhook))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, nil, &refusal{http.StatusRequestEntityTooLarge, "the body is over 256 KiB"}
 	}
 	if err != nil {
@@ -241,7 +240,7 @@ func (h webhook) fingerprint() string {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
 		sum.Write(n[:])
-		io.WriteString(sum, s)
+		sum.Write([]byte(s))
 	}
 	write(h.from)
 	write(h.to)

@@ -127,7 +127,7 @@ func (b *blobReader) Read(p []byte) (int, error) {
 	}
 	n, err := b.open.Read(p)
 	b.offset += int64(n)
-	if err == io.EOF && b.offset < b.size {
+	if errors.Is(err, io.EOF) && b.offset < b.size {
 		err = fmt.Errorf("read blob %s: %w", b.key, io.ErrUnexpectedEOF)
 	}
 	return n, err

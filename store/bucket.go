@@ -152,7 +152,7 @@ func (e *exactly) stop() error {
 	defer e.mu.Unlock()
 	err := e.err
 	e.err = io.ErrClosedPipe
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err
@@ -168,9 +168,9 @@ func (e *exactly) read(p []byte) (int, error) {
 		n, err = e.r.Read(p[:min(int64(len(p)), e.left)])
 		e.left -= int64(n)
 		switch {
-		case err == io.EOF && e.left > 0:
+		case errors.Is(err, io.EOF) && e.left > 0:
 			return 0, fmt.Errorf("body ends %d bytes early: %w", e.left, io.ErrUnexpectedEOF)
-		case err != nil && err != io.EOF:
+		case err != nil && !errors.Is(err, io.EOF):
 			return 0, err
 		case e.left > 0:
 			return n, nil
@@ -179,7 +179,7 @@ func (e *exactly) read(p []byte) (int, error) {
 	var extra [1]byte
 	_, err := io.ReadFull(e.r, extra[:])
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return n, io.EOF
 	case err == nil:
 		return 0, errors.New("body is longer than its size")

@@ -136,7 +136,7 @@ func (m *MinIO) put(ctx context.Context, key string, r io.Reader, size int64, co
 	}
 	body := &exactly{ctx: ctx, r: r, left: size}
 	if size == 0 { // of which an HTTP client would read nothing
-		if _, err := body.Read(nil); err != io.EOF {
+		if _, err := body.Read(nil); !errors.Is(err, io.EOF) {
 			return Object{}, err
 		}
 	}

@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 var homes = map[string][]string{
 	"github.com/disintegration/imaging": {"resize"},
 	"github.com/minio/minio-go":         {"store"},
-	"github.com/nats-io/nats.go":         {"store/stream", "cmd/mmspipe", "store/storetest"},
+	"github.com/nats-io/nats.go":        {"store/stream", "cmd/mmspipe", "store/storetest"},
 	"github.com/nats-io/nats-server":    {"cmd/mmspipe", "store/storetest"},
 	"github.com/twilio/twilio-go":       {},
 }

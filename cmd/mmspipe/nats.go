@@ -155,7 +155,7 @@ func streamSizes(dir string) (jobs, feed int64, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("size of %s: %w", dir, err)
 	}
-	jobs, feed = divide(int64(disk.Bavail)*int64(disk.Bsize) + held)
+	jobs, feed = divide(int64(disk.Bavail)*int64(disk.Bsize) + held) //nolint:unconvert // the types differ between systems
 	return jobs, feed, nil
 }
 

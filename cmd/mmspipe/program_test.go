@@ -190,18 +190,6 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// await waits for a line of the log.
-func (p *program) await(line <-chan map[string]any) map[string]any {
-	p.t.Helper()
-	select {
-	case l := <-line:
-		return l
-	case <-time.After(patience):
-		p.t.Fatalf("the line did not come in %v:\n%s", patience, p.logs)
-		return nil
-	}
-}
-
 // eventually polls until check is true.
 func (p *program) eventually(what string, check func() bool) {
 	p.t.Helper()

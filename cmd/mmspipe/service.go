@@ -117,7 +117,7 @@ func (s *service) openBucket(ctx context.Context) error {
 		s.records, s.objects = store.New(bucket, s.secret), "directory "+dir
 		return nil
 	}
-	bucket, err := store.OpenMinIO(ctx, *s.s3)
+	bucket, err := openMinIO(ctx, *s.s3)
 	if err != nil {
 		return err
 	}
@@ -126,6 +126,23 @@ func (s *service) openBucket(ctx context.Context) error {
 		s.presign = bucket.Presign
 	}
 	return nil
+}
+
+// openMinIO tries for some seconds: a MinIO that has just started refuses
+// requests for a moment after its own health check succeeds.
+func openMinIO(ctx context.Context, o store.MinIOOptions) (*store.MinIO, error) {
+	const attempts = 10
+	for attempt := 1; ; attempt++ {
+		bucket, err := store.OpenMinIO(ctx, o)
+		if err == nil || attempt == attempts {
+			return bucket, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // listen binds the listeners before anything is served, so that their addresses

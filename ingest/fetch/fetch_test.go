@@ -258,7 +258,7 @@ func TestStatus(t *testing.T) {
 		case "/204":
 			w.WriteHeader(204)
 		case "/cdn":
-			http.Redirect(w, r, "/403?Signature=secret", 307)
+			http.Redirect(w, r, "/403?Signature=secret", http.StatusTemporaryRedirect)
 		default:
 			w.WriteHeader(403)
 		}

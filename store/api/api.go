@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -184,10 +185,8 @@ func (a *api) authorize(r *http.Request, p path, write bool) error {
 
 // allow refuses methods other than these.
 func allow(r *http.Request, methods ...string) error {
-	for _, m := range methods {
-		if r.Method == m {
-			return nil
-		}
+	if slices.Contains(methods, r.Method) {
+		return nil
 	}
 	return rest.MethodNotAllowed(methods...)
 }

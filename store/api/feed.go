@@ -94,8 +94,7 @@ func parseFeed(r *http.Request) (stream.Query, int, error) {
 // page answers with events of the past, one on each line.
 func (a *api) page(w http.ResponseWriter, r *http.Request, query stream.Query, limit int) error {
 	entries, err := a.Streams.Events(r.Context(), query, limit)
-	var expired *stream.ExpiredError
-	if errors.As(err, &expired) {
+	if expired, ok := errors.AsType[*stream.ExpiredError](err); ok {
 		return rest.BadRequest(fmt.Sprintf("Invalid after value: the feed holds %d to %d.", expired.First, expired.Last))
 	}
 	if err != nil {

@@ -30,7 +30,10 @@ const minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
 // The program is MMSPIPE_TEST_MINIO, or minio on the PATH, or is built once into
 // the user's cache directory. With -short the test is skipped, and fails if
 // MMSPIPE_TEST_NO_SKIP is 1.
-func StartMinIO(t testing.TB) store.MinIOOptions {
+//
+// env is added to the server's environment, as NAME=value; a MINIO_ROOT_USER and
+// MINIO_ROOT_PASSWORD in it take the place of random ones.
+func StartMinIO(t testing.TB, env ...string) store.MinIOOptions {
 	t.Helper()
 	if testing.Short() {
 		if os.Getenv("MMSPIPE_TEST_NO_SKIP") == "1" {
@@ -41,11 +44,11 @@ func StartMinIO(t testing.TB) store.MinIOOptions {
 	program := minioProgram(t)
 	const attempts = 3 // somebody may take the free port before minio does
 	for range attempts - 1 {
-		if o, err := startMinIO(t, program); err == nil {
+		if o, err := startMinIO(t, program, env); err == nil {
 			return o
 		}
 	}
-	o, err := startMinIO(t, program)
+	o, err := startMinIO(t, program, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +56,7 @@ func StartMinIO(t testing.TB) store.MinIOOptions {
 }
 
 // startMinIO returns when the server is ready.
-func startMinIO(t testing.TB, program string) (store.MinIOOptions, error) {
+func startMinIO(t testing.TB, program string, env []string) (store.MinIOOptions, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return store.MinIOOptions{}, err
@@ -63,11 +66,20 @@ func startMinIO(t testing.TB, program string) (store.MinIOOptions, error) {
 		return store.MinIOOptions{}, err
 	}
 	o := store.MinIOOptions{Endpoint: address, Bucket: "mmspipe", AccessKey: rand.Text(), SecretKey: rand.Text()}
+	for _, variable := range env {
+		switch name, value, _ := strings.Cut(variable, "="); name {
+		case "MINIO_ROOT_USER":
+			o.AccessKey = value
+		case "MINIO_ROOT_PASSWORD":
+			o.SecretKey = value
+		}
+	}
 
 	var output bytes.Buffer
 	cmd := exec.Command(program, "server", t.TempDir(), "--address", address, "--quiet")
-	cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+o.AccessKey, "MINIO_ROOT_PASSWORD="+o.SecretKey,
-		"MINIO_BROWSER=off", "MINIO_UPDATE=off")
+	cmd.Env = append(os.Environ(), "MINIO_BROWSER=off", "MINIO_UPDATE=off")
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(cmd.Env, "MINIO_ROOT_USER="+o.AccessKey, "MINIO_ROOT_PASSWORD="+o.SecretKey)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		return store.MinIOOptions{}, fmt.Errorf("start minio: %w", err)
