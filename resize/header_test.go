@@ -210,8 +210,23 @@ func checkCorners(t *testing.T, data []byte, info resize.Info, width int, corner
 		t.Fatal(err)
 	}
 	checkResult(t, info, target, results[0])
-	if again, err := resize.Inspect(results[0].Data); err != nil || again.Orientation != 1 {
+	// What passes through is turned by whoever shows it, all else was turned.
+	want := 1
+	if results[0].PassThrough {
+		want = info.Orientation
+	}
+	if again, err := resize.Inspect(results[0].Data); err != nil || again.Orientation != want {
 		t.Errorf("the result has orientation %d, %v", again.Orientation, err)
+	}
+	if passes := info.ContentType == "image/jpeg" && width == info.Width; passes != results[0].PassThrough &&
+		info.Orientation != 1 {
+		t.Errorf("%d pixels of width pass through: %v", width, results[0].PassThrough)
+	}
+	if results[0].PassThrough {
+		fitTwice(t, resize.New(resize.Options{}), data, info, target)
+		if info.Orientation != 1 {
+			return
+		}
 	}
 	img := decoded(t, results[0].Data)
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()

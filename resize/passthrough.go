@@ -15,7 +15,8 @@ const maxAnimation = 10
 // inside the target's limits already.
 func (f *Fitter) passThrough(data []byte, h header, t Target) (Result, bool) {
 	switch {
-	case !h.whole, h.refused != "", h.Orientation != 1,
+	case !h.whole, h.refused != "",
+		h.Orientation != 1 && h.ContentType != typeJPEG,
 		h.ContentType == typeJPEG && h.components != 1 && h.components != 3,
 		!slices.Contains(t.Types, h.ContentType),
 		t.MaxWidth > 0 && h.Width > t.MaxWidth,
@@ -29,17 +30,18 @@ func (f *Fitter) passThrough(data []byte, h header, t Target) (Result, bool) {
 		Width: h.Width, Height: h.Height, Scale: 1, PassThrough: true,
 	}
 	if h.metadata {
-		r.Data = strip(h.ContentType, data)
+		r.Data = strip(data, h)
 		r.Lost = []string{LostMetadata}
 	}
 	return r, len(r.Data) <= t.MaxBytes
 }
 
-// strip returns a JPEG, PNG or GIF without its metadata.
-func strip(contentType string, data []byte) []byte {
-	switch contentType {
+// strip returns a JPEG, PNG or GIF without its metadata, a JPEG's orientation
+// apart: all that shows JPEG turns it by that, which is not so of PNG.
+func strip(data []byte, h header) []byte {
+	switch h.ContentType {
 	case typeJPEG:
-		return jpeg.Strip(data)
+		return jpeg.Strip(data, h.Orientation)
 	case typePNG:
 		return stripPNG(data)
 	}

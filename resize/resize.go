@@ -3,8 +3,8 @@
 // A [Profile] says what a carrier lets through, a [Target] what one picture may
 // have, and [Fitter.Fit] makes the best picture inside it. What it returns is
 // never more bytes or pixels than the target asks, never larger than the
-// source, upright, and free of metadata: no position, no camera, no hidden
-// second picture. Equal bytes and targets give equal results, and what was
+// source, the right way up, and free of metadata: no position, no camera, no
+// hidden second picture. Equal bytes and targets give equal results, and what was
 // fitted once passes through a second time as it is.
 //
 // # What is decoded
@@ -17,7 +17,8 @@
 // # What comes out
 //
 // A JPEG, PNG or GIF that is inside the target's limits already passes through:
-// its coded pixels are not touched, its metadata is cut out. Nothing is decoded
+// its coded pixels are not touched, its metadata is cut out; of a JPEG's EXIF the
+// orientation stays, in place of turning the pixels. Nothing is decoded
 // for that, so a file whose structure is whole but whose coded pixels are
 // damaged passes too. All else is encoded anew: as PNG when it was one or has
 // transparency, the target takes PNG, and it fits at the full size; otherwise as
