@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -96,7 +97,7 @@ type Error struct {
 	Redirected    bool          // the request was not for the first URL, but where that redirects
 	Authenticated bool          // the host was sent credentials
 	RetryAfter    time.Duration // that the host asks for, or its state here; at most an hour
-	Err           error         // the cause, nil if the reason says it all
+	Err           error         // the cause, nil if the reason says it all; of what a host sent it quotes only the names in its certificate
 }
 
 // Error names the host and the reason.
@@ -137,6 +138,7 @@ type Fetcher struct {
 // New returns a Fetcher.
 func New(o Options) *Fetcher {
 	setDefault(&o.MaxBytes, 32<<20)
+	o.MaxBytes = min(o.MaxBytes, math.MaxInt64-1) // one byte more is read
 	setDefault(&o.Slots, 16)
 	setDefault(&o.Patience, 2*time.Second)
 	setDefault(&o.ConnectTimeout, 5*time.Second)
@@ -165,6 +167,7 @@ func transport(dialer *net.Dialer, timeout time.Duration) *http.Transport {
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // bytes are kept as they are sent
 		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxIdleConns:           64,
 		MaxIdleConnsPerHost:    8,
 		IdleConnTimeout:        30 * time.Second,
 	}
@@ -274,6 +277,7 @@ func redirect(from *url.URL, response *http.Response) (*url.URL, error) {
 
 // receive copies the body of the last response.
 func (f *Fetcher) receive(parent, ctx context.Context, response *http.Response, idle *time.Timer, dst io.Writer, trouble *Error) (Response, error) {
+	encoding := strings.Join(response.Header.Values("Content-Encoding"), ",")
 	switch {
 	case response.StatusCode != http.StatusOK:
 		trouble.Reason, trouble.Status = BadStatus, response.StatusCode
@@ -282,16 +286,18 @@ func (f *Fetcher) receive(parent, ctx context.Context, response *http.Response, 
 	case response.ContentLength > f.o.MaxBytes:
 		trouble.Reason = TooLarge
 		return Response{}, trouble
-	case response.Header.Get("Content-Encoding") != "" && !strings.EqualFold(response.Header.Get("Content-Encoding"), "identity"):
+	case encoding != "" && !strings.EqualFold(encoding, "identity"):
 		trouble.Reason = Encoded
 		return Response{}, trouble
 	}
-	idle.Reset(f.o.IdleTimeout)
 	body := &watched{r: io.LimitReader(response.Body, f.o.MaxBytes+1), idle: idle, limit: f.o.IdleTimeout}
 	n, err := io.Copy(dst, body)
 	switch {
 	case err != nil && body.err == nil:
 		return Response{}, fmt.Errorf("write body: %w", err)
+	case errors.Is(err, io.ErrUnexpectedEOF) && ctx.Err() == nil:
+		trouble.Reason = ShortBody
+		return Response{}, trouble
 	case err != nil:
 		return Response{}, trouble.because(parent, ctx, body.err)
 	case n > f.o.MaxBytes:
@@ -301,8 +307,9 @@ func (f *Fetcher) receive(parent, ctx context.Context, response *http.Response, 
 	return Response{ContentType: response.Header.Get("Content-Type"), Size: n}, nil
 }
 
-// watched is a body that winds up the idle timer whenever a byte comes, and keeps
-// its own error apart from that of where it is copied to.
+// watched is a body whose reads the idle timer bounds, not what is done with the
+// bytes in between. It keeps its own error apart from that of where it is copied
+// to.
 type watched struct {
 	r     io.Reader
 	idle  *time.Timer
@@ -311,10 +318,9 @@ type watched struct {
 }
 
 func (w *watched) Read(p []byte) (int, error) {
+	w.idle.Reset(w.limit)
 	n, err := w.r.Read(p)
-	if n > 0 {
-		w.idle.Reset(w.limit)
-	}
+	w.idle.Stop()
 	if err != io.EOF {
 		w.err = err
 	}
@@ -334,13 +340,30 @@ func (e *Error) because(parent, ctx context.Context, err error) error {
 	case errors.Is(err, errForbidden):
 		e.Reason = ForbiddenAddress
 	case errors.As(err, &network) && network.Timeout():
-		e.Reason, e.Err = Timeout, err
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		e.Reason = ShortBody
+		e.Reason, e.Err = Timeout, spoken(err)
 	default:
-		e.Reason, e.Err = Network, err
+		e.Reason, e.Err = Network, spoken(err)
 	}
 	return e
+}
+
+var errProtocol = errors.New("the answer is not HTTP, or too much of it")
+
+// spoken returns what may be told of an error. net/http quotes what it can not
+// read, which may be as long as a header and hold what was sent: a host that
+// echoes the request would put the query of its URL into the error.
+func spoken(err error) error {
+	var connection *net.OpError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &connection):
+		return connection
+	case errors.As(err, &certificate):
+		return certificate
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return io.ErrUnexpectedEOF
+	}
+	return errProtocol
 }
 
 // parseRetryAfter reads seconds or a date (RFC 9110 section 10.2.3).
@@ -348,13 +371,17 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 	var d time.Duration
 	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
 		d = time.Duration(seconds) * time.Second
+	} else if errors.Is(err, strconv.ErrRange) {
+		d = maxRetryAfter
 	} else if date, err := http.ParseTime(s); err == nil {
 		d = date.Sub(now)
 	}
 	return min(max(d, 0), maxRetryAfter)
 }
 
-// hostPort is the host of a URL in lower case with its port.
+// hostPort is the host of a URL in lower case with its port. Only ASCII is
+// folded: the lower case of a dotted capital I is i, but to DNS these are two
+// names, and who owns the one would be taken for the other.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -363,7 +390,13 @@ func hostPort(u *url.URL) string {
 			port = "443"
 		}
 	}
-	return net.JoinHostPort(strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), port)
+	lower := func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}
+	return net.JoinHostPort(strings.Map(lower, strings.TrimSuffix(u.Hostname(), ".")), port)
 }
 
 func hostOf(u *url.URL) string {

@@ -30,8 +30,12 @@ func ParseAllow(s string) ([]Allow, error) {
 			continue
 		}
 		colon := strings.LastIndexByte(entry, ':')
-		prefix, err := netip.ParsePrefix(strings.Trim(entry[:max(colon, 0)], "[]"))
-		if err != nil {
+		address := entry[:max(colon, 0)]
+		if inner, ok := strings.CutPrefix(address, "["); ok {
+			address = strings.TrimSuffix(inner, "]")
+		}
+		prefix, err := netip.ParsePrefix(address)
+		if err != nil || prefix.Addr().Is4In6() { // such an address is dialled as IPv4
 			mistakes = append(mistakes, fmt.Errorf("%q is not CIDR:PORT such as 10.0.0.0/8:9000", entry))
 			continue
 		}

@@ -59,20 +59,21 @@ func (hs *hosts) acquire(ctx context.Context, name string) (release func(error),
 		return nil, err
 	}
 	giveBack := func() { <-h.slots; hs.leave(h, name) }
-	if err := hs.admit(h, name); err != nil {
+	probe, err := hs.admit(h, name)
+	if err != nil {
 		giveBack()
 		return nil, err
 	}
 	select {
 	case hs.slots <- struct{}{}:
 	case <-ctx.Done():
-		hs.settle(h, ctx.Err())
+		hs.settle(h, probe, ctx.Err())
 		giveBack()
 		return nil, ctx.Err()
 	}
 	return func(err error) {
 		<-hs.slots
-		hs.settle(h, err)
+		hs.settle(h, probe, err)
 		giveBack()
 	}, nil
 }
@@ -113,7 +114,7 @@ func (hs *hosts) leave(h *host, name string) {
 }
 
 // wait takes one of the host's slots. It waits for one only while the host
-// makes progress.
+// makes progress and its circuit is closed.
 func (hs *hosts) wait(ctx context.Context, h *host, name string) error {
 	for {
 		select {
@@ -122,8 +123,11 @@ func (hs *hosts) wait(ctx context.Context, h *host, name string) error {
 		default:
 		}
 		hs.mu.Lock()
-		left := hs.patience - time.Since(h.progress)
+		left, err := hs.patience-time.Since(h.progress), h.refusal(name)
 		hs.mu.Unlock()
+		if err != nil {
+			return err
+		}
 		if left <= 0 {
 			return &Error{Reason: Busy, Host: name, RetryAfter: hs.idle}
 		}
@@ -140,34 +144,43 @@ func (hs *hosts) wait(ctx context.Context, h *host, name string) error {
 	}
 }
 
-// admit refuses a host whose circuit is open, but for one caller at a time when
-// it is due to be tried again.
-func (hs *hosts) admit(h *host, name string) error {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	if h.failures < circuitFailures {
+// refusal is the error for a host whose circuit is open, nil if it may be asked.
+func (h *host) refusal(name string) error {
+	left := time.Until(h.closed)
+	if h.failures < circuitFailures || left <= 0 && !h.probing {
 		return nil
 	}
-	left := time.Until(h.closed)
-	if left > 0 || h.probing {
-		return &Error{Reason: CircuitOpen, Host: name, RetryAfter: max(left, time.Second)}
-	}
-	h.probing = true
-	return nil
+	return &Error{Reason: CircuitOpen, Host: name, RetryAfter: max(left, time.Second)}
 }
 
-// settle learns from how a fetch ended.
-func (hs *hosts) settle(h *host, err error) {
+// admit refuses a host whose circuit is open, but for one caller at a time when
+// it is due to be tried again. That one's try is the probe.
+func (hs *hosts) admit(h *host, name string) (probe bool, err error) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	h.probing = false
+	if err := h.refusal(name); err != nil {
+		return false, err
+	}
+	probe = h.failures >= circuitFailures
+	h.probing = h.probing || probe
+	return probe, nil
+}
+
+// settle learns from how a fetch ended. Those that began before the circuit
+// opened and fail after it say nothing new: only a probe lengthens the pause.
+func (hs *hosts) settle(h *host, probe bool, err error) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if probe {
+		h.probing = false
+	}
 	switch judge(err) {
 	case answered:
 		h.progress = time.Now()
 		h.failures, h.pause = 0, 0
 	case broken:
 		h.failures++
-		if h.failures >= circuitFailures {
+		if h.failures == circuitFailures || probe && h.failures > circuitFailures {
 			h.pause = min(max(2*h.pause, circuitFirst), circuitMost)
 			h.closed = time.Now().Add(h.pause)
 		}
