@@ -118,7 +118,9 @@ func startOn(t *testing.T, b backend) *program {
 		if status := p.stop(); status != 0 {
 			t.Errorf("exit status %d", status)
 		}
-		storetest.Audit(t, open())
+		if orphans := storetest.Audit(t, open()); len(orphans) > 0 {
+			t.Errorf("blobs without a record: %v", orphans)
+		}
 	})
 	return p
 }

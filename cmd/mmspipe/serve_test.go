@@ -137,6 +137,47 @@ func TestNotThereAtFirst(t *testing.T) {
 	})
 }
 
+// TestDelete: what is deleted through the API is gone, original and variants, and
+// the feed says so after it said that it was stored. The same webhook again does
+// not bring it back.
+func TestDelete(t *testing.T) {
+	onBackends(t, func(t *testing.T, p *program) {
+		sent := p.send(simulate.Message{Media: []simulate.Media{
+			{Data: testImage(t, "photo.jpg"), ContentType: "image/jpeg"}, {Data: testImage(t, "small.jpg"), ContentType: "image/jpeg"},
+		}})
+		p.awaitMedium(sent, 0)
+		p.awaitMedium(sent, 1)
+		p.awaitEvents("mms.stored", 2)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, p.public+mediaPath(t, sent, 0)+".json", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth(testAccount, testToken)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusNoContent {
+			t.Fatalf("DELETE: %d", response.StatusCode)
+		}
+		deleted := p.awaitEvents("mms.deleted", 1)
+		if deleted[0].Data["mediaSid"] != sent.MediaSIDs[0] {
+			t.Errorf("event %v", deleted[0])
+		}
+		if _, err := p.twilio.Repeat(t.Context(), sent); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"", ".json", "?variant=us", "?variant=thumb"} {
+			if response, _ := p.get(mediaPath(t, sent, 0) + path); response.StatusCode != http.StatusNotFound {
+				t.Errorf("GET %s after DELETE: %d", path, response.StatusCode)
+			}
+		}
+		p.awaitMedium(sent, 1)
+		p.awaitEvents("mms.stored", 2)
+	})
+}
+
 // TestForbiddenAddresses sends MediaUrls, and redirects, to the service's own
 // parts on an address on which only the simulator's ports are allowed.
 func TestForbiddenAddresses(t *testing.T) {
