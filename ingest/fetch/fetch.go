@@ -333,13 +333,13 @@ func (e *Error) because(parent, ctx context.Context, err error) error {
 	if parent.Err() != nil {
 		return parent.Err()
 	}
-	var network net.Error
+	network, ofNetwork := errors.AsType[net.Error](err)
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
 		e.Reason, e.Err = Timeout, cause
 	case errors.Is(err, errForbidden):
 		e.Reason = ForbiddenAddress
-	case errors.As(err, &network) && network.Timeout():
+	case ofNetwork && network.Timeout():
 		e.Reason, e.Err = Timeout, spoken(err)
 	default:
 		e.Reason, e.Err = Network, spoken(err)
@@ -353,14 +353,13 @@ var errProtocol = errors.New("the answer is not HTTP, or too much of it")
 // read, which may be as long as a header and hold what was sent: a host that
 // echoes the request would put the query of its URL into the error.
 func spoken(err error) error {
-	var connection *net.OpError
-	var certificate *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &connection):
+	if connection, ok := errors.AsType[*net.OpError](err); ok {
 		return connection
-	case errors.As(err, &certificate):
+	}
+	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return certificate
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return errProtocol

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -99,15 +100,21 @@ func TestForbidden(t *testing.T) {
 	want(t, f, outside+"/?to=file:///etc/passwd", fetch.UnsupportedScheme)
 }
 
+// TestMain puts a proxy into the environment that answers nobody. net/http reads
+// it once, and would use it for the name of [TestRebinding].
+func TestMain(m *testing.M) {
+	if err := os.Setenv("HTTP_PROXY", "http://127.0.0.1:1"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // TestRebinding: a name is judged by what it resolves to at each connection, and
 // no proxy of the environment is asked instead.
 func TestRebinding(t *testing.T) {
 	fine := raw(t, "HTTP/1.0 200 OK\r\n\r\nok") // closes: each fetch connects
 	port := parse(t, fine).Port()
 	_, connections := counted(t, "127.0.0.2:"+port)
-	proxy, proxied := counted(t, "127.0.0.1:0")
-	t.Setenv("HTTP_PROXY", proxy)
-	t.Setenv("http_proxy", proxy)
 	var answers [][]byte
 	resolve(t, func() []byte { answer := answers[0]; answers = answers[1:]; return answer })
 
@@ -122,7 +129,7 @@ func TestRebinding(t *testing.T) {
 		t.Errorf("while the name is allowed: %v", err)
 	}
 	want(t, f, address, fetch.ForbiddenAddress)
-	if n := connections.Load() + proxied.Load(); n != 0 {
+	if n := connections.Load(); n != 0 {
 		t.Errorf("%d connections were made", n)
 	}
 }
@@ -161,8 +168,8 @@ func resolve(t *testing.T, next func() []byte) {
 }
 
 func TestParseAllowMistakes(t *testing.T) {
-	_, err := fetch.ParseAllow("10.0.0.0/8:80,nonsense,10.0.0.0/99:80,10.0.0.0/8:0,10.0.0.1:80")
-	for _, entry := range []string{"nonsense", "10.0.0.0/99:80", "10.0.0.0/8:0", "10.0.0.1:80"} {
+	_, err := fetch.ParseAllow("10.0.0.0/8:80,nonsense,10.0.0.0/99:80,10.0.0.0/8:0,10.0.0.1:80,::ffff:10.0.0.0/104:80")
+	for _, entry := range []string{"nonsense", "10.0.0.0/99:80", "10.0.0.0/8:0", "10.0.0.1:80", "::ffff:10.0.0.0/104:80"} {
 		if err == nil || !strings.Contains(err.Error(), entry) {
 			t.Errorf("error %v does not name %s", err, entry)
 		}

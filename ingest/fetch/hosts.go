@@ -197,11 +197,11 @@ const (
 )
 
 func judge(err error) health {
-	var trouble *Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return answered
-	case !errors.As(err, &trouble):
+	}
+	trouble, ok := errors.AsType[*Error](err)
+	if !ok {
 		return unknown
 	}
 	switch trouble.Reason {

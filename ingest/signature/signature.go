@@ -63,13 +63,13 @@ type Match struct {
 // Verify tells whether one of the tokens signed the request. A request with a
 // body that is neither a form nor named by its hash in the URL is not signed,
 // whatever its signature says of the rest, and neither is a form that cannot be
-// parsed. A URL with a fragment is not signed either: none is sent, so that what
-// follows a # was put there by somebody else. An empty token signs nothing.
+// parsed. A # in the URL is part of what has to be signed: no fragment is ever
+// sent, so that somebody else has put it there. An empty token signs nothing.
 //
 // The time it takes does not depend on how much of a signature is right.
 func Verify(tokens []string, r Request) (Match, bool) {
 	given, err := base64.StdEncoding.Strict().DecodeString(r.Signature)
-	if err != nil || len(given) != sha1.Size || strings.Contains(r.URL, "#") {
+	if err != nil || len(given) != sha1.Size {
 		return Match{}, false
 	}
 	form, ok := signedForm(r)

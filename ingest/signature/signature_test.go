@@ -70,6 +70,8 @@ func TestVectors(t *testing.T) {
 		{"apostrophe escaped on the way", vectorURL + "&Body=It%27s+amazing", formType, call, signature.Sign(vectorToken, vectorURL+"&Body=It's%20amazing", form(t, call)), true},
 		{"an escape of another character", vectorURL + "&Body=a%26b", formType, call, signature.Sign(vectorToken, vectorURL+"&Body=a&b", form(t, call)), false},
 		{"a port that is not the default added", http1, formType, call, "Zmvh+3yNM1Phv2jhDCwEM3q5ebU=", false},
+		{"another port configured, the default signed", at1("mycompany.com:1234"), formType, call, "0ZXoZLH/DfblKGATFgpif+LLRf4=", false},
+		{"JSON, two hashes", vectorURL + empty + hash, "application/json", body, signature.Sign(vectorToken, vectorURL+empty+hash, nil), false},
 		{"https with the port of http signed", vectorURL, formType, call, signature.Sign(vectorToken, at("mycompany.com:80"), form(t, call)), false},
 		{"an IPv6 host, its port signed", at("[::1]"), formType, call, signature.Sign(vectorToken, at("[::1]:443"), form(t, call)), true},
 		{"repeated name", vectorURL, formType, "Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234&Digits=1234", "IK+Dwps556ElfBT0I3Rgjkr1wJU=", true},
