@@ -145,8 +145,9 @@ func (d *decoder) allocate() {
 		c := &d.components[i]
 		c.stride = c.blocksX * 8 >> c.shift
 		c.pix = make([]uint8, c.stride*(c.blocksY*8>>c.shift))
-		for j := range c.pix {
-			c.pix[j] = 128
+		c.pix[0] = 128
+		for filled := 1; filled < len(c.pix); filled *= 2 {
+			copy(c.pix[filled:], c.pix[:filled])
 		}
 		c.place = &places[c.shift]
 		if d.progressive {

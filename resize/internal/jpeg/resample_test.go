@@ -37,8 +37,8 @@ func slowSample(p *Plane, x, y, toX, toY float64) float64 {
 	stretchX, stretchY := max(p.ExtentX/toX, 1), max(p.ExtentY/toY, 1)
 	centreX, centreY := x*p.ExtentX, y*p.ExtentY
 	sum, total := 0.0, 0.0
-	for j := int(centreY - 3*stretchY); j <= int(centreY+3*stretchY); j++ {
-		for i := int(centreX - 3*stretchX - 1); i <= int(centreX+3*stretchX); i++ {
+	for j := int(centreY-4*stretchY) - 1; j <= int(centreY+4*stretchY); j++ { // further than any filter reaches
+		for i := int(centreX-4*stretchX) - 1; i <= int(centreX+4*stretchX); i++ {
 			w := filter((float64(i)+0.5-centreX)/stretchX) * filter((float64(j)+0.5-centreY)/stretchY)
 			sum += w * float64(p.row(min(max(j, 0), p.Height-1))[min(max(i, 0), p.Width-1)])
 			total += w
@@ -59,7 +59,7 @@ func noisePlane(r *rand.Rand, width, height int, extentX, extentY float64) Plane
 // size and in the whole one.
 func TestResizeAgainstDefinition(t *testing.T) {
 	worst := 0.0
-	for seed := range uint64(1000) {
+	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		width, height := 1+r.IntN(70), 1+r.IntN(50)
 		p := &Picture{Colour: YCbCr, Planes: []Plane{noisePlane(r, width, height, float64(width), float64(height))}}

@@ -44,7 +44,11 @@ func (s *scan) sequentialBlock(part *scanPart) (last int, ok bool) {
 		return 0, false
 	}
 	part.prediction = int32(int16(part.prediction + s.bits.signed(int(size))))
-	clear(s.block[:part.kept()])
+	if part.shift > 0 {
+		clear(s.block[:16])
+	} else {
+		clear(s.block[:64])
+	}
 	s.block[0] = part.prediction * int32(part.quantization[0])
 
 	acc, n, pos, data := s.bits.acc, s.bits.n, s.bits.pos, s.bits.data
