@@ -144,12 +144,11 @@ func New(o Options) *Fetcher {
 	setDefault(&o.ConnectTimeout, 5*time.Second)
 	setDefault(&o.IdleTimeout, 15*time.Second)
 	setDefault(&o.TotalTimeout, 120*time.Second)
-	dialer := &net.Dialer{Timeout: o.ConnectTimeout}
-	guarded := *dialer
-	guarded.ControlContext = guard(o.Allow).control
+	dialer := net.Dialer{Timeout: o.ConnectTimeout}
 	return &Fetcher{
 		o: o, hosts: newHosts(o.Slots, o.Patience, o.IdleTimeout),
-		upstream: transport(dialer, o.ConnectTimeout), guarded: transport(&guarded, o.ConnectTimeout),
+		upstream: transport(dialer.DialContext, o.ConnectTimeout),
+		guarded:  transport(guard(o.Allow).dial(dialer), o.ConnectTimeout),
 	}
 }
 
@@ -159,9 +158,9 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 	}
 }
 
-func transport(dialer *net.Dialer, timeout time.Duration) *http.Transport {
+func transport(dial func(ctx context.Context, network, address string) (net.Conn, error), timeout time.Duration) *http.Transport {
 	return &http.Transport{
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		TLSHandshakeTimeout:    timeout,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:      true,

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"code.dny.dev/ssrf"
@@ -75,6 +77,28 @@ func (g guard) control(_ context.Context, network, address string, c syscall.Raw
 		return errForbidden
 	}
 	return nil
+}
+
+// dial returns the DialContext of a dialer behind the guard. A name is forbidden
+// if all of its addresses are: where one is refused, such as that of a NAT64, and
+// another one does not answer, the second may do so at another time.
+func (g guard) dial(dialer net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		var permitted atomic.Bool
+		dialer := dialer
+		dialer.ControlContext = func(ctx context.Context, network, address string, c syscall.RawConn) error {
+			err := g.control(ctx, network, address, c)
+			if err == nil {
+				permitted.Store(true)
+			}
+			return err
+		}
+		conn, err := dialer.DialContext(ctx, network, address)
+		if errors.Is(err, errForbidden) && permitted.Load() {
+			err = &net.OpError{Op: "dial", Net: network, Err: errors.New("no address that is permitted can be reached")}
+		}
+		return conn, err
+	}
 }
 
 // isISATAP tells an address that carries an IPv4 address in its interface

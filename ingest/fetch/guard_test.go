@@ -129,9 +129,32 @@ func TestRebinding(t *testing.T) {
 		t.Errorf("while the name is allowed: %v", err)
 	}
 	want(t, f, address, fetch.ForbiddenAddress)
+	// A name with an address of each kind leads to the one that is allowed.
+	answers = [][]byte{{127, 0, 0, 2, 127, 0, 0, 1}}
+	if _, err := f.Fetch(t.Context(), address, nil, io.Discard); err != nil {
+		t.Errorf("with one address that is allowed: %v", err)
+	}
 	if n := connections.Load(); n != 0 {
 		t.Errorf("%d connections were made", n)
 	}
+}
+
+// TestUnreachable: a name is not forbidden, which would be for good, while one of
+// its addresses is allowed and merely away.
+func TestUnreachable(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := "http://" + closed.Addr().String()
+	closed.Close()
+	resolve(t, func() []byte { return []byte{127, 0, 0, 2, 127, 0, 0, 1} })
+	allows, err := fetch.ParseAllow("127.0.0.1/32:" + parse(t, origin).Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := fetch.New(fetch.Options{Allow: allows})
+	want(t, f, strings.Replace(origin, "127.0.0.1", "away.example", 1), fetch.Network)
 }
 
 // resolve makes the program ask a resolver of its own, which gives the next of
@@ -156,9 +179,11 @@ func resolve(t *testing.T, next func() []byte) {
 			question := query[12 : 12+bytes.IndexByte(query[12:], 0)+5]
 			answer := slices.Concat(query[:2], []byte{0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, question)
 			if question[len(question)-3] == 1 { // type A
-				answer[7] = 1
-				answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
-				answer = append(answer, next()...)
+				for address := range slices.Chunk(next(), 4) {
+					answer[7]++
+					answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
+					answer = append(answer, address...)
+				}
 			}
 			_, _ = server.Write(binary.BigEndian.AppendUint16(nil, uint16(len(answer))))
 			_, _ = server.Write(answer)
