@@ -159,8 +159,10 @@ func TestEncodeUsesTheLimit(t *testing.T) {
 	for limit := 3000; limit < 400_000; limit += limit / 5 {
 		data, q, err := Encode(t.Context(), p, Options{MaxBytes: limit, MinQuality: 5, MaxQuality: 95, Segments: []byte("\xff\xfe\x00\x04ab")})
 		if over, ok := errors.AsType[*SizeError](err); ok && over.Size > limit {
-			if _, q, err := Encode(t.Context(), p, Options{MaxBytes: over.Size, MinQuality: 5, MaxQuality: 95,
-				Segments: []byte("\xff\xfe\x00\x04ab")}); err != nil || q != 5 {
+			if _, q, err := Encode(t.Context(), p, Options{
+				MaxBytes: over.Size, MinQuality: 5, MaxQuality: 95,
+				Segments: []byte("\xff\xfe\x00\x04ab"),
+			}); err != nil || q != 5 {
 				t.Errorf("%d bytes are said to be enough: quality %d, %v", over.Size, q, err)
 			}
 			continue
@@ -189,4 +191,40 @@ func TestEncodeCancelled(t *testing.T) {
 	if _, _, err := Encode(ctx, asPicture(drawn(64, 64), 3), Options{MaxBytes: 1 << 20, MinQuality: 1, MaxQuality: 95}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// Whatever the samples, a file is never over its limit and is whole.
+func FuzzEncode(f *testing.F) {
+	f.Add([]byte("\x00\xff"), uint8(9), uint16(900), true)
+	f.Add(drawn(40, 30).Y, uint8(40), uint16(2000), false)
+	f.Fuzz(func(t *testing.T, samples []byte, width uint8, limit uint16, half bool) {
+		if len(samples) == 0 || width == 0 || len(samples) > 1<<14 {
+			t.Skip("no picture")
+		}
+		w := min(int(width), len(samples))
+		h := len(samples) / w
+		plane := Plane{samples, w, w, h, float64(w), float64(h)}
+		p := &Picture{Colour: YCbCr, Planes: []Plane{plane, plane, plane}}
+		p, err := p.Resize(t.Context(), image.Pt(w, h), half, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, quality, err := Encode(t.Context(), p, Options{MaxBytes: int(limit), MinQuality: 1, MaxQuality: 100})
+		if over, ok := errors.AsType[*SizeError](err); ok {
+			if over.Size <= int(limit) {
+				t.Fatalf("%d bytes are said to be more than %d", over.Size, limit)
+			}
+			return
+		}
+		if err != nil || len(data) > int(limit) || quality < 1 || quality > 100 {
+			t.Fatalf("%d bytes of quality %d, %v", len(data), quality, err)
+		}
+		got, err := Decode(t.Context(), data, whole, whole)
+		if err != nil || got.Damaged || got.Size() != p.Size() {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if _, err := stdjpeg.Decode(bytes.NewReader(data)); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -44,7 +44,7 @@ func (s *scan) sequentialBlock(part *scanPart) (last int, ok bool) {
 		return 0, false
 	}
 	part.prediction = int32(int16(part.prediction + s.bits.signed(int(size))))
-	if part.shift > 0 {
+	if part.shift > 0 { // constant lengths take a few instructions
 		clear(s.block[:16])
 	} else {
 		clear(s.block[:64])
