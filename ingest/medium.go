@@ -10,11 +10,11 @@ import (
 	"os"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"mmspipe/ingest/fetch"
 	"mmspipe/store"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 // medium takes the i-th medium of a message to a stored and announced record, or

@@ -12,11 +12,11 @@ import (
 	"os"
 	"strings"
 
-	"github.com/gabriel-vasile/mimetype"
-	"github.com/rs/zerolog"
-
 	"mmspipe/resize"
 	"mmspipe/store"
+
+	"github.com/gabriel-vasile/mimetype"
+	"github.com/rs/zerolog"
 )
 
 // fit tells the type of what is in spool and, if it is a picture that can be

@@ -14,11 +14,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"mmspipe/ingest/signature"
 	"mmspipe/store"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 const (

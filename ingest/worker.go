@@ -10,12 +10,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"mmspipe/ingest/fetch"
 	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 const (

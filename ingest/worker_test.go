@@ -18,14 +18,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"mmspipe/ingest/fetch"
 	"mmspipe/ingest/simulate"
 	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/storetest"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 const (

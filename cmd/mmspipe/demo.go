@@ -11,9 +11,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"mmspipe/ingest/simulate"
+
+	"github.com/rs/zerolog"
 )
 
 const (

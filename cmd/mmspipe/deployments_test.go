@@ -9,11 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"mmspipe/ingest/simulate"
 	"mmspipe/store"
 	"mmspipe/store/storetest"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // TestDeployments runs the service with a nats-server and a MinIO that are
@@ -73,8 +73,8 @@ func TestDeployments(t *testing.T) {
 // service is a setting, so that a typing error there does not pass for one.
 func TestComposeNames(t *testing.T) {
 	known := map[string]bool{}
-	for _, name := range settingNames(t) {
-		known[variable(name)] = true
+	for _, f := range settingFlags(t) {
+		known[variable(f.Name)] = true
 	}
 	for _, file := range []string{"compose.yaml", "mmspipe.env", "example.env", "Dockerfile"} {
 		text, err := os.ReadFile(filepath.Join("../../deployments", file))

@@ -14,10 +14,10 @@ import (
 	"strings"
 	"sync"
 
+	"mmspipe/resize"
+
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sync/errgroup"
-
-	"mmspipe/resize"
 )
 
 type fitCommand struct {

@@ -30,7 +30,8 @@ func pictures(t *testing.T) (dir string) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
-		"photo.jpeg": photo.Bytes(), "drawing.png": drawing.Bytes(), "notes.jpg": []byte("no picture")} {
+		"photo.jpeg": photo.Bytes(), "drawing.png": drawing.Bytes(), "notes.jpg": []byte("no picture"),
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +66,8 @@ func TestFitIntoDirectory(t *testing.T) {
 	dir := pictures(t)
 	out := filepath.Join(dir, "made", "here")
 	stdout, _, err := fit(t, fitCommand{MaxPixels: "200x200", Output: out, Files: []string{
-		filepath.Join(dir, "photo.jpeg"), filepath.Join(dir, "notes.jpg"), filepath.Join(dir, "drawing.png")}}, "")
+		filepath.Join(dir, "photo.jpeg"), filepath.Join(dir, "notes.jpg"), filepath.Join(dir, "drawing.png"),
+	}}, "")
 	if err == nil || err.Error() != "1 of 3 files were not fitted" {
 		t.Errorf("error %v", err)
 	}
@@ -124,7 +126,8 @@ func TestFitOverwritesOnlyWhenTold(t *testing.T) {
 func TestFitDoesNotMergeFiles(t *testing.T) {
 	one, two, out := pictures(t), pictures(t), t.TempDir()
 	_, _, err := fit(t, fitCommand{Output: out, Force: true, Files: []string{
-		filepath.Join(one, "photo.jpeg"), filepath.Join(two, "photo.jpeg")}}, "")
+		filepath.Join(one, "photo.jpeg"), filepath.Join(two, "photo.jpeg"),
+	}}, "")
 	if err == nil || err.Error() != "1 of 2 files were not fitted" {
 		t.Errorf("error %v", err)
 	}
@@ -133,7 +136,8 @@ func TestFitDoesNotMergeFiles(t *testing.T) {
 func TestFitJSON(t *testing.T) {
 	dir := pictures(t)
 	stdout, _, err := fit(t, fitCommand{Profile: "world", JSON: true, Output: t.TempDir(), Files: []string{
-		filepath.Join(dir, "drawing.png"), filepath.Join(dir, "absent.jpg")}}, "")
+		filepath.Join(dir, "drawing.png"), filepath.Join(dir, "absent.jpg"),
+	}}, "")
 	if err == nil {
 		t.Error("an absent file is no error")
 	}

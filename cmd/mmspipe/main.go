@@ -52,6 +52,7 @@ type cli struct {
 const description = `mmspipe receives Twilio's MMS webhooks, fetches the media, fits pictures into carrier limits, keeps everything in a directory or in MinIO, and serves it under Twilio's own Media API.
 
 To see it work: mmspipe demo
+
 To run it: MMSPIPE_ACCOUNTS=AC…:TOKEN mmspipe serve`
 
 // run runs the program and returns its exit status: 0, 1 after an error, 2 when
@@ -116,10 +117,15 @@ func environment(getenv func(string) (string, bool)) kong.Resolver {
 	})
 }
 
-// helpWithVariable adds the variable of a setting to its help.
+// helpWithVariable adds the default of a flag to its help, and the variable of a
+// setting.
 func helpWithVariable(value *kong.Value) string {
-	if !value.Tag.Has("setting") {
-		return value.Help
+	help := value.Help
+	if value.HasDefault {
+		help += " Default: " + value.Default + "."
 	}
-	return value.Help + " ($" + variable(value.Name) + ")"
+	if value.Tag.Has("setting") {
+		help += " ($" + variable(value.Name) + ")"
+	}
+	return help
 }

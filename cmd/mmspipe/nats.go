@@ -11,12 +11,12 @@ import (
 	"strconv"
 	"time"
 
+	"mmspipe/store/stream"
+
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
-
-	"mmspipe/store/stream"
 )
 
 const (

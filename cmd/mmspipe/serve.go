@@ -33,6 +33,8 @@ func (cmd serveCommand) Run(ctx context.Context, std stdio) error {
 	return serve(ctx, config, log, func(s *service) {
 		if console {
 			s.describe(std.err)
+		} else {
+			s.announce()
 		}
 	})
 }
@@ -54,7 +56,6 @@ func serve(ctx context.Context, c config, log zerolog.Logger, ready func(*servic
 			return err
 		}
 	}
-	s.announce()
 	ready(s)
 	<-ctx.Done()
 	log.Info().Msg("stopping")

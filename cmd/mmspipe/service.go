@@ -13,9 +13,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gofrs/flock"
-	"github.com/rs/zerolog"
-
 	"mmspipe/ingest"
 	"mmspipe/ingest/fetch"
 	"mmspipe/resize"
@@ -24,6 +21,9 @@ import (
 	"mmspipe/store/link"
 	"mmspipe/store/rest"
 	"mmspipe/store/stream"
+
+	"github.com/gofrs/flock"
+	"github.com/rs/zerolog"
 )
 
 const (
@@ -252,13 +252,13 @@ func (s *service) webhookURL() string {
 	return s.publicURL.JoinPath("webhooks/twilio").String() + retryFragment
 }
 
-// announce logs that the service is ready, with what it uses.
+// announce logs what the service listens on and what it uses.
 func (s *service) announce() {
 	s.log.Info().Stringer("public", s.public.Addr()).Stringer("admin", s.admin.Addr()).Str("queue", s.queue).
 		Str("objects", s.objects).Str("media_auth", s.mediaAuth).Str("webhook", s.webhookURL()).Msg("serving")
 }
 
-// describe tells a person the same.
+// describe tells the same to a person.
 func (s *service) describe(w io.Writer) {
 	media := "public: whoever knows a medium's URL can read it; --media-auth=required changes that"
 	if s.mediaAuth == "required" {

@@ -12,15 +12,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
-	"github.com/dustin/go-humanize"
-	"github.com/rs/zerolog"
-
 	"mmspipe/ingest"
 	"mmspipe/ingest/fetch"
 	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/rest"
+
+	"github.com/alecthomas/kong"
+	"github.com/dustin/go-humanize"
+	"github.com/rs/zerolog"
 )
 
 // settings are the flags of the service as they are written. Each one is also an

@@ -2,29 +2,28 @@ package main
 
 import (
 	"bytes"
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
 )
 
-// settingNames are the flags of all settings.
-func settingNames(t *testing.T) []string {
+var update = flag.Bool("update", false, "write golden files and the README's table anew")
+
+// settingFlags are the flags of all settings.
+func settingFlags(t *testing.T) []*kong.Flag {
 	t.Helper()
 	parser, err := kong.New(&settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, flag := range parser.Model.Flags {
-		if flag.Tag.Has("setting") {
-			names = append(names, flag.Name)
-		}
-	}
-	return names
+	return slices.DeleteFunc(slices.Clone(parser.Model.Flags), func(f *kong.Flag) bool { return !f.Tag.Has("setting") })
 }
 
 // TestMistakes: every mistake is reported at once, under the name of its setting,
@@ -87,24 +86,34 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
-// TestReadmeSettings: the README's table has every setting with its default.
+// TestReadmeSettings: the README's table is what the flags say.
 func TestReadmeSettings(t *testing.T) {
+	const begin, end = "<!-- settings: go test ./cmd/mmspipe -run Readme -update -->\n", "<!-- end -->"
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range settingNames(t) {
-		if !bytes.Contains(text, []byte("`"+variable(name)+"`")) {
-			t.Errorf("README.md does not name %s", variable(name))
-		}
+	before, rest, ok := strings.Cut(string(text), begin)
+	table, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("README.md lacks %q or %q behind it", begin, end)
 	}
-	for _, name := range regexp.MustCompile("`MMSPIPE_[A-Z0-9_]+`").FindAllString(string(text), -1) {
-		found := false
-		for _, setting := range settingNames(t) {
-			found = found || "`"+variable(setting)+"`" == name
+	var want strings.Builder
+	want.WriteString("| variable | meaning | default |\n|---|---|---|\n")
+	for _, f := range settingFlags(t) {
+		value := "none"
+		if f.Default != "" {
+			value = "`" + f.Default + "`"
 		}
-		if !found {
-			t.Errorf("README.md names %s, which is no setting", name)
-		}
+		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", variable(f.Name), strings.ReplaceAll(f.Help, "|", "\\|"), value)
+	}
+	if table == want.String() {
+		return
+	}
+	if !*update {
+		t.Fatal("the settings in README.md are not those of the program: run go test ./cmd/mmspipe -run Readme -update")
+	}
+	if err := os.WriteFile("../../README.md", []byte(before+begin+want.String()+end+after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -104,8 +104,10 @@ func (s *Simulator) host(m Message) Sent {
 	sent.Form = form(s.o.Account, sent.MessageSID, number(m.From), number(m.To), m.Body, len(m.Media))
 	for i, medium := range m.Media {
 		sid := s.sid("ME")
-		h := &hosted{Media: medium, modified: time.Now(),
-			path: fmt.Sprintf("/2010-04-01/Accounts/%s/Messages/%s/Media/%s", s.o.Account, sent.MessageSID, sid)}
+		h := &hosted{
+			Media: medium, modified: time.Now(),
+			path: fmt.Sprintf("/2010-04-01/Accounts/%s/Messages/%s/Media/%s", s.o.Account, sent.MessageSID, sid),
+		}
 		s.media[sid] = h
 		address := medium.URL
 		if address == "" {

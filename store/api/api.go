@@ -26,12 +26,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"mmspipe/store"
 	"mmspipe/store/link"
 	"mmspipe/store/rest"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 // Options are what the API works with. All but Presign are required.

@@ -19,14 +19,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"mmspipe/store"
 	"mmspipe/store/api"
 	"mmspipe/store/link"
 	"mmspipe/store/rest"
 	"mmspipe/store/storetest"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 const (

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gabriel-vasile/mimetype"
-
 	"mmspipe/store"
 	"mmspipe/store/rest"
+
+	"github.com/gabriel-vasile/mimetype"
 )
 
 const (

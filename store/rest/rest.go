@@ -8,6 +8,7 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -101,7 +102,7 @@ func Write(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	var err error
 	contentType := "application/json"
 	if IsJSON(r.URL.Path) {
-		body, err = json.Marshal(v)
+		body, err = marshalJSON(v)
 	} else {
 		contentType = "application/xml"
 		body, err = marshalXML(v)
@@ -135,6 +136,15 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) (status int) 
 // provider's API has no other.
 func IsJSON(path string) bool {
 	return strings.HasSuffix(path, ".json") || !strings.HasPrefix(path, Prefix)
+}
+
+// marshalJSON leaves the & of URIs readable, as the provider does.
+func marshalJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 func marshalXML(v any) ([]byte, error) {

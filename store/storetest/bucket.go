@@ -176,9 +176,20 @@ func testRanges(t *testing.T, b store.Bucket) {
 		offset, length int64
 		want           string
 	}{
-		{0, -1, content}, {0, 0, ""}, {0, 1, "0"}, {0, 10, content}, {0, 11, content},
-		{3, -1, "3456789"}, {3, 0, ""}, {3, 4, "3456"}, {9, 1, "9"}, {9, 5, "9"},
-		{10, -1, ""}, {10, 1, ""}, {11, -1, ""}, {1 << 40, 1 << 40, ""},
+		{0, -1, content},
+		{0, 0, ""},
+		{0, 1, "0"},
+		{0, 10, content},
+		{0, 11, content},
+		{3, -1, "3456789"},
+		{3, 0, ""},
+		{3, 4, "3456"},
+		{9, 1, "9"},
+		{9, 5, "9"},
+		{10, -1, ""},
+		{10, 1, ""},
+		{11, -1, ""},
+		{1 << 40, 1 << 40, ""},
 	} {
 		if got, o := read(t, b, "key", c.offset, c.length); got != c.want || o.Size != 10 {
 			t.Errorf("range %d, %d: %q of %d bytes, want %q of 10", c.offset, c.length, got, o.Size, c.want)

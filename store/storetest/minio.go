@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"mmspipe/store"
+
+	"github.com/gofrs/flock"
 )
 
 // minioVersion is the last commit of github.com/minio/minio that its module

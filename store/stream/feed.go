@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"time"
 
+	"mmspipe/store"
+
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"mmspipe/store"
 )
 
 // The types of events, which are also the subjects they are published on, each

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"mmspipe/store"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"mmspipe/store"
 )
 
 // Kind is what a Job asks for.
