@@ -4,9 +4,9 @@ import (
 	"image"
 	"testing"
 
-	"golang.org/x/image/draw"
-
 	"mmspipe/resize"
+
+	"golang.org/x/image/draw"
 )
 
 // large draws a photograph of a size that phones take. It is a small one made

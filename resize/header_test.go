@@ -23,8 +23,10 @@ func TestSniff(t *testing.T) {
 			t.Errorf("%s is %q", name, got)
 		}
 	}
-	for _, other := range []string{"", "BM", "BM is no picture at all, only text", "RIFF____WAVE", "GIF88a",
-		"II*\x00", "%PDF-1.7", "\x00\x00\x00\x18ftypheic", "<svg xmlns='http://www.w3.org/2000/svg'/>"} {
+	for _, other := range []string{
+		"", "BM", "BM is no picture at all, only text", "RIFF____WAVE", "GIF88a",
+		"II*\x00", "%PDF-1.7", "\x00\x00\x00\x18ftypheic", "<svg xmlns='http://www.w3.org/2000/svg'/>",
+	} {
 		if got := resize.Sniff([]byte(other)); got != "" {
 			t.Errorf("%q is %q", other, got)
 		}

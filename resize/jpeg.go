@@ -12,11 +12,13 @@ import (
 )
 
 const (
-	// maxQuality is above which bytes grow and nothing is seen of it.
-	maxQuality = 95
+	// maxQuality is above which bytes grow and nothing is seen of it. Where 95 is
+	// said of other encoders, 96 takes as many bytes of this one, which rounds to
+	// smaller coefficients.
+	maxQuality = 96
 	// minQuality is below which the blocks of the coding show, so that a smaller
 	// picture looks better in as many bytes.
-	minQuality = 50
+	minQuality = 45
 	// fullColour is from which quality on what was no JPEG before, a screenshot or
 	// a drawing, has colour at its full resolution: letters in colour stay sharp.
 	// Below it the bytes are better spent on the quality.

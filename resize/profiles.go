@@ -62,20 +62,34 @@ const (
 func Profiles() []Profile {
 	types := []string{"image/jpeg", "image/png", "image/gif"}
 	all := []Profile{
-		{Name: DefaultProfile, MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
-			Sources: []string{sourceTwilioCarriers, sourceAndroid, sourceOMA}},
-		{Name: "us-longcode", MaxBytes: 1_000_000, Reserve: 50_000, MaxWidth: 1600, MaxHeight: 1600,
-			Sources: []string{sourceTwilioCarriers, sourceTelnyx, sourceAndroid, sourceOMA}},
-		{Name: "us-shortcode", MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
-			Sources: []string{sourceTwilioCarriers, sourceTelnyx, sourceOMA}},
-		{Name: "us-tollfree", MaxBytes: 525_000, Reserve: 26_000, MaxWidth: 1600, MaxHeight: 1600,
-			Sources: []string{sourceBandwidth, sourceTwilioCarriers, sourceOMA}},
-		{Name: "ca", MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
-			Sources: []string{sourceAndroid, sourceOMA}}, // Bell Mobility has 614,400
-		{Name: "world", MaxBytes: 300_000, Reserve: 15_000, MaxWidth: 1600, MaxHeight: 1200,
-			Sources: []string{sourceInfobip, sourceOMA}},
-		{Name: "twilio", MaxBytes: 5_000_000, Reserve: 250_000,
-			Sources: []string{sourceTwilioTypes}},
+		{
+			Name: DefaultProfile, MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceTwilioCarriers, sourceAndroid, sourceOMA},
+		},
+		{
+			Name: "us-longcode", MaxBytes: 1_000_000, Reserve: 50_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceTwilioCarriers, sourceTelnyx, sourceAndroid, sourceOMA},
+		},
+		{
+			Name: "us-shortcode", MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceTwilioCarriers, sourceTelnyx, sourceOMA},
+		},
+		{
+			Name: "us-tollfree", MaxBytes: 525_000, Reserve: 26_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceBandwidth, sourceTwilioCarriers, sourceOMA},
+		},
+		{
+			Name: "ca", MaxBytes: 600_000, Reserve: 30_000, MaxWidth: 1600, MaxHeight: 1600,
+			Sources: []string{sourceAndroid, sourceOMA},
+		}, // Bell Mobility has 614,400
+		{
+			Name: "world", MaxBytes: 300_000, Reserve: 15_000, MaxWidth: 1600, MaxHeight: 1200,
+			Sources: []string{sourceInfobip, sourceOMA},
+		},
+		{
+			Name: "twilio", MaxBytes: 5_000_000, Reserve: 250_000,
+			Sources: []string{sourceTwilioTypes},
+		},
 	}
 	for i := range all {
 		all[i].Types = slices.Clone(types)

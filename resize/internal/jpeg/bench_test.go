@@ -109,14 +109,14 @@ func BenchmarkEstimate(b *testing.B) {
 	e := benchEncoder(b)
 	for b.Loop() {
 		clear(e.estimates)
-		e.estimate(85 * eighths)
+		e.estimate(85 * steps)
 	}
 }
 
 func BenchmarkCount(b *testing.B) {
 	e := benchEncoder(b)
 	for b.Loop() {
-		if _, err := e.count(b.Context(), 85*eighths); err != nil {
+		if _, err := e.count(b.Context(), 85*steps); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -124,7 +124,7 @@ func BenchmarkCount(b *testing.B) {
 
 func BenchmarkWrite(b *testing.B) {
 	e := benchEncoder(b)
-	if _, err := e.count(b.Context(), 85*eighths); err != nil {
+	if _, err := e.count(b.Context(), 85*steps); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {

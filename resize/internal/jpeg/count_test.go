@@ -86,7 +86,7 @@ func TestCountAgainstDefinition(t *testing.T) {
 				t.Fatal(err)
 			}
 			e := &encoder{transformed: tr, estimates: map[int]float64{}}
-			for quality := eighths; quality <= 100*eighths; quality += 37 {
+			for quality := steps; quality <= 100*steps; quality += 37 {
 				counted, err := e.count(t.Context(), quality)
 				if err != nil {
 					t.Fatal(err)

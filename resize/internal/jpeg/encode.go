@@ -71,7 +71,7 @@ func Encode(ctx context.Context, p *Picture, o Options) ([]byte, int, error) {
 	e := &encoder{transformed: t, Options: o, estimates: map[int]float64{}}
 	quality, err := e.search(ctx)
 	for ; err == nil; quality-- {
-		if quality < o.MinQuality*eighths {
+		if quality < o.MinQuality*steps {
 			return nil, 0, &SizeError{Size: len(e.write())}
 		}
 		if quality != e.counted {
@@ -80,20 +80,20 @@ func Encode(ctx context.Context, p *Picture, o Options) ([]byte, int, error) {
 			}
 		}
 		if data := e.write(); len(data) <= o.MaxBytes {
-			return data, quality / eighths, nil
+			return data, quality / steps, nil
 		}
 	}
 	return nil, 0, err
 }
 
-// search returns the highest quality, in eighths, that fits when counted. If none
+// search returns the highest quality, in steps, that fits when counted. If none
 // does, it is the lowest.
 //
 // Each count corrects the estimates: they are off by what the part of the
 // picture that they look at differs from the whole, which is much the same
 // factor for all qualities.
 func (e *encoder) search(ctx context.Context) (int, error) {
-	lowest, highest := e.MinQuality*eighths, e.MaxQuality*eighths
+	lowest, highest := e.MinQuality*steps, e.MaxQuality*steps
 	fits, fails := lowest-1, highest+1
 	factor := 1.0
 	for counts := 0; fails-fits > 1 && (counts < maxCounts || fits < lowest); counts++ {
@@ -108,7 +108,7 @@ func (e *encoder) search(ctx context.Context) (int, error) {
 			continue
 		}
 		fits = guess
-		if size*1000 >= e.MaxBytes*fill {
+		if e.MaxBytes-size <= e.MaxBytes/1000*(1000-fill) {
 			break
 		}
 	}

@@ -424,8 +424,13 @@ func (z *tokenizer) endRun() {
 
 // randomFactors draws sampling factors for n components.
 func randomFactors(r *rand.Rand, n int) [][2]int {
-	usual := [][][2]int{{{2, 2}, {1, 1}, {1, 1}}, {{2, 1}, {1, 1}, {1, 1}}, {{1, 2}, {1, 1}, {1, 1}},
-		{{4, 1}, {1, 1}, {1, 1}}, {{1, 1}, {1, 1}, {1, 1}}}
+	usual := [][][2]int{
+		{{2, 2}, {1, 1}, {1, 1}},
+		{{2, 1}, {1, 1}, {1, 1}},
+		{{1, 2}, {1, 1}, {1, 1}},
+		{{4, 1}, {1, 1}, {1, 1}},
+		{{1, 1}, {1, 1}, {1, 1}},
+	}
 	if n == 3 && r.IntN(2) == 0 {
 		return slices.Clone(usual[r.IntN(len(usual))])
 	}

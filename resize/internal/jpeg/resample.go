@@ -32,21 +32,20 @@ const (
 
 // filterSupport is how far the filter reaches, in samples of the smaller of both
 // pictures, to either side.
-const filterSupport = 2
+const filterSupport = 3
 
-// filter is the cubic of Catmull and Rom (R. Keys, "Cubic convolution
-// interpolation for digital image processing", 1981, with a = -1/2). It is sharp
-// without the second ring of Lanczos of three lobes, and takes two thirds of the
-// work.
+// filter is Lanczos' of three lobes, sinc(x) sinc(x/3). Against the cubic of
+// Catmull and Rom it takes half as much work again, and keeps more of what the
+// picture has just below the frequencies that the smaller one cannot show.
 func filter(x float64) float64 {
-	x = math.Abs(x)
+	x = math.Abs(x) * math.Pi
 	switch {
-	case x < 1:
-		return (1.5*x-2.5)*x*x + 1
-	case x < 2:
-		return ((-0.5*x+2.5)*x-4)*x + 2
+	case x == 0:
+		return 1
+	case x >= filterSupport*math.Pi:
+		return 0
 	}
-	return 0
+	return filterSupport * math.Sin(x) * math.Sin(x/filterSupport) / (x * x)
 }
 
 // taps say of which samples of a line each sample of another is made: of count
