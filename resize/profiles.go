@@ -111,14 +111,6 @@ func ProfileNamed(name string) (Profile, error) {
 	return Profile{}, fmt.Errorf("no profile %q: there are %s", name, strings.Join(names, ", "))
 }
 
-// Share returns the bytes that each of several pictures of one incoming message
-// may have: equal parts of what the profile leaves for media. It depends on the
-// number alone, so that each picture can be fitted and stored without the
-// others. Fewer than one picture counts as one.
-func Share(p Profile, pictures int) int {
-	return max(p.MaxBytes-p.Reserve, 0) / max(pictures, 1)
-}
-
 // Target returns what one of several pictures of a message must fit into, under
 // the profile's name.
 func (p Profile) Target(pictures int) Target {

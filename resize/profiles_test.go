@@ -45,27 +45,3 @@ func TestProfiles(t *testing.T) {
 		}
 	}
 }
-
-func TestShare(t *testing.T) {
-	p := resize.Profile{MaxBytes: 1000, Reserve: 100}
-	for pictures, want := range map[int]int{-1: 900, 0: 900, 1: 900, 2: 450, 7: 128} {
-		if got := resize.Share(p, pictures); got != want {
-			t.Errorf("%d pictures: %d bytes each, want %d", pictures, got, want)
-		}
-	}
-	if got := resize.Share(resize.Profile{MaxBytes: 10, Reserve: 20}, 1); got != 0 {
-		t.Errorf("%d bytes of a profile that has none for media", got)
-	}
-}
-
-func TestProfileTarget(t *testing.T) {
-	p, err := resize.ProfileNamed("us")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := p.Target(3)
-	if got.Name != "us" || got.MaxBytes != 190_000 || got.MaxWidth != p.MaxWidth || got.MaxHeight != p.MaxHeight ||
-		!slices.Equal(got.Types, p.Types) {
-		t.Errorf("target %+v", got)
-	}
-}
