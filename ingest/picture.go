@@ -131,13 +131,17 @@ func (w *Worker) putVariant(ctx context.Context, record *store.Media, result res
 // default (https://pkg.go.dev/github.com/gabriel-vasile/mimetype#SetLimit).
 const sniffLength = 3072
 
+// maxType bounds a declared type: both of its names may have 127 characters (RFC
+// 6838 section 4.2).
+const maxType = 255
+
 // contentType tells a medium's type from its first bytes. What was declared is
 // believed only where these say no more than that it is text, or nothing: every
 // picture worth showing is told by its bytes.
 func contentType(head []byte, declared string) string {
 	sniffed, _, _ := strings.Cut(mimetype.Detect(head).String(), ";")
 	declared, _, err := mime.ParseMediaType(declared)
-	if err != nil {
+	if err != nil || len(declared) > maxType {
 		return sniffed
 	}
 	group, _, _ := strings.Cut(declared, "/")

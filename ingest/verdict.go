@@ -56,7 +56,7 @@ func verdict(err error, age, giveUp time.Duration) verb {
 // permanent tells whether trying again can not help.
 func permanent(trouble *fetch.Error, age time.Duration) bool {
 	switch trouble.Reason {
-	case fetch.UnsupportedScheme, fetch.ForbiddenAddress, fetch.TooLarge, fetch.TooManyRedirects:
+	case fetch.UnsupportedScheme, fetch.ForbiddenAddress, fetch.TooLarge, fetch.TooManyRedirects, fetch.Encoded:
 		return true
 	case fetch.BadStatus:
 		return permanentStatus(trouble, age)

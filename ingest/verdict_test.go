@@ -56,6 +56,7 @@ func TestVerdict(t *testing.T) {
 		{"unsupported scheme", reason(fetch.UnsupportedScheme), 0, failed},
 		{"forbidden address", reason(fetch.ForbiddenAddress), 0, failed},
 		{"too large", reason(fetch.TooLarge), 0, failed},
+		{"compressed", reason(fetch.Encoded), 0, failed},
 		{"too many redirects", reason(fetch.TooManyRedirects), 0, failed},
 		{"wrapped", fmt.Errorf("fetch medium 0: %w", status(410)), 0, failed},
 		{"bucket away", errors.New("put: connection refused"), time.Hour, retry},
