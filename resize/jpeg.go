@@ -116,8 +116,7 @@ func encodePlanes(ctx context.Context, p *jpeg.Picture, o jpeg.Options) ([]byte,
 		o.Segments = nil
 	}
 	data, quality, err := jpeg.Encode(ctx, p, o)
-	var size *jpeg.SizeError
-	if errors.As(err, &size) {
+	if size, ok := errors.AsType[*jpeg.SizeError](err); ok {
 		return nil, 0, &overError{size: size.Size}
 	}
 	return data, quality, err
@@ -130,8 +129,7 @@ func encodeJPEG(ctx context.Context, img *image.NRGBA, maxBytes int) ([]byte, in
 	p := toPlanes(img)
 	o := jpeg.Options{MaxBytes: maxBytes, MinQuality: fullColour, MaxQuality: maxQuality}
 	data, quality, err := encodePlanes(ctx, p, o)
-	var over *overError
-	if !errors.As(err, &over) {
+	if _, ok := errors.AsType[*overError](err); !ok {
 		return data, quality, err
 	}
 	if p, err = p.Resize(ctx, img.Rect.Size(), true, 1); err != nil {

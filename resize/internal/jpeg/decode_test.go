@@ -159,8 +159,7 @@ func TestDecodeAgainstImageJPEG(t *testing.T) {
 			return
 		}
 		img, err := stdjpeg.Decode(bytes.NewReader(data))
-		var unsupported stdjpeg.UnsupportedError
-		if errors.As(err, &unsupported) {
+		if _, ok := errors.AsType[stdjpeg.UnsupportedError](err); ok {
 			return
 		}
 		if err != nil {
