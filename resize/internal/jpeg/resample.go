@@ -179,8 +179,8 @@ func addRows(words []uint64, from *Plane, rows taps, y int, upper bool) {
 func put(words *[8]uint64, sums [4]uint64, upper bool) {
 	const bias = 1 << 22 >> firstShift
 	for i, s := range sums {
-		a := (s&0xffffffff>>firstShift) - bias
-		b := (s>>32>>firstShift) - bias
+		a := (s & 0xffffffff >> firstShift) - bias
+		b := (s >> 32 >> firstShift) - bias
 		if upper {
 			words[i] += a << 32
 			words[i+4] += b << 32
