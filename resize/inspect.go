@@ -51,8 +51,6 @@ type header struct {
 	width, height int    // as coded, before orientation
 	components    int    // of a JPEG: 1 grey, 3 colour, 4 CMYK
 	memory        int64  // bytes that the decoder takes for the picture; not of a JPEG
-	blocks        int64  // of a JPEG: blocks of 8 × 8 samples of all components
-	progressive   bool   // of a JPEG: blocks are complete after the last scan only
 	metadata      bool   // there is something that a result must not carry
 	whole         bool   // the structure is complete up to its end mark
 	refused       string // why Fit does not decode it although the header is right

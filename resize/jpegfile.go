@@ -3,6 +3,7 @@ package resize
 import (
 	"bytes"
 	"encoding/binary"
+	"image"
 
 	"mmspipe/resize/internal/jpeg"
 )
@@ -69,40 +70,22 @@ func (h *header) readFrameHeader(marker byte, segment []byte) error {
 	if marker > markerSOF2 || segment[4] != 8 {
 		h.refused = "format JPEG is not decoded in this coding (lossless, hierarchical, arithmetic or not of 8 bits)"
 	}
-	var blocks, horizontal, vertical int64
+	samples := 0
 	for i := range h.components {
 		factors := segment[10+3*i+1]
-		x, y := int64(factors>>4), int64(factors&15)
-		blocks += x * y
-		horizontal, vertical = max(horizontal, x), max(vertical, y)
+		samples += int(factors>>4) * int(factors&15)
 	}
-	if blocks == 0 || h.width == 0 || h.height == 0 {
+	if samples == 0 || h.width == 0 || h.height == 0 {
 		return unfit("damaged: the frame header of the JPEG has no valid size")
 	}
-	unitsX := (int64(h.width) + 8*horizontal - 1) / (8 * max(horizontal, 1))
-	unitsY := (int64(h.height) + 8*vertical - 1) / (8 * max(vertical, 1))
-	h.blocks = unitsX * unitsY * blocks
-	h.progressive = marker == markerSOF2
 	return nil
 }
 
-// jpegMemory estimates the bytes that fitting a JPEG takes at its peak: planes of
-// the smallest scale that is large enough, of a progressive file the coefficients
-// that these need and eight bytes for each block, and for each pixel of the
-// largest target two planes, coefficients and tokens of the encoder.
+// jpegMemory estimates the bytes that fitting a JPEG takes at its peak: what the
+// decoder allocates for the largest target, for each pixel of that twice the
+// planes, coefficients and tokens of the encoder, and the file.
 func jpegMemory(j job) int64 {
 	width, height := largest(j.header, j.targets)
-	shift := 3
-	for shift > 0 && (j.width>>shift < width || j.height>>shift < height) {
-		shift--
-	}
-	samples := int64(64 >> (2 * shift))
-	decoded := j.blocks * samples
-	if j.progressive {
-		decoded += j.blocks * (2*samples + 8)
-	}
-	if j.components == 4 { // all of them at the full size of the target
-		decoded += 4 * int64(width) * int64(height)
-	}
-	return decoded + 16*int64(width)*int64(height) + int64(len(j.data))
+	size := image.Pt(width, height)
+	return jpeg.Memory(j.data, size, halfOf(size)) + 16*int64(width)*int64(height) + int64(len(j.data))
 }

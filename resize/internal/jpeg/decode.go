@@ -72,6 +72,28 @@ func Decode(ctx context.Context, data []byte, luma, chroma image.Point) (*Pictur
 	return d.picture(), nil
 }
 
+// Memory returns how many bytes [Decode] allocates for planes and coefficients of
+// a file, which it reads up to the first scan; 0 where it finds no picture.
+func Memory(data []byte, luma, chroma image.Point) int64 {
+	d := &decoder{}
+	for marker, segment := range Segments(data) {
+		if marker == markerSOS || d.segment(context.Background(), nil, marker, segment, luma, chroma) != nil {
+			break
+		}
+	}
+	d.reduce(luma, chroma)
+	total := int64(0)
+	for i := range d.components {
+		c := &d.components[i]
+		size := int64(c.kept())
+		if d.progressive {
+			size += 2*size + 8
+		}
+		total += size * int64(c.blocksX) * int64(c.blocksY)
+	}
+	return total
+}
+
 // segment takes in one segment.
 func (d *decoder) segment(ctx context.Context, data []byte, marker byte, segment []byte, luma, chroma image.Point) error {
 	switch {
@@ -89,14 +111,16 @@ func (d *decoder) segment(ctx context.Context, data []byte, marker byte, segment
 		if err := d.readFrame(marker, segment); err != nil {
 			return err
 		}
-		d.reduce(luma, chroma)
-		if d.progressive {
-			d.needed = d.neededScans(data)
-		}
-		d.allocate()
 	case marker == markerSOS:
 		if d.components == nil {
 			return errors.New("the JPEG has a scan before its frame header")
+		}
+		if d.components[0].pix == nil {
+			d.reduce(luma, chroma)
+			if d.progressive {
+				d.needed = d.neededScans(data)
+			}
+			d.allocate()
 		}
 		return d.readScan(ctx, segment)
 	}
@@ -177,12 +201,12 @@ func (d *decoder) picture() *Picture {
 	return p
 }
 
-// colour says what the components are. JFIF has YCbCr only (T.871); Adobe's
+// colour says what the components are, none being grey too. JFIF has YCbCr only (T.871); Adobe's
 // segment says (Adobe Technical Note 5116, section 18); without either, RGB is
 // told by the components' names.
 func (d *decoder) colour() Colour {
 	switch len(d.components) {
-	case 1:
+	case 0, 1:
 		return Grey
 	case 3:
 		c := d.components
