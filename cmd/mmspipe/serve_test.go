@@ -121,6 +121,38 @@ func TestForged(t *testing.T) {
 	p.awaitEvents("mms.received", 1)
 }
 
+// TestOtherWebhooks: a webhook by GET, a fallback call and status callbacks are
+// taken; the fallback call is the message that it repeats.
+func TestOtherWebhooks(t *testing.T) {
+	p := startOn(t, backends[0])
+	query := url.Values{"AccountSid": {testAccount}, "MessageSid": {"SM0123456789abcdef0123456789abcdef"}, "From": {"+1"}, "To": {"+2"}, "Body": {"by GET"}}
+	address := p.public + "/webhooks/twilio?" + query.Encode()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Twilio-Signature", signature.Sign(testToken, address, nil))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/xml" {
+		t.Errorf("GET: %d %s", response.StatusCode, response.Header.Get("Content-Type"))
+	}
+	sent := p.send(simulate.Message{Body: "hi"})
+	if again, err := p.twilio.Fallback(t.Context(), sent); err != nil || again.Status != http.StatusOK {
+		t.Errorf("fallback call: %d, %v", again.Status, err)
+	}
+	for _, status := range []string{"delivered", "sent", "delivered"} {
+		if again, err := p.twilio.StatusCallback(t.Context(), sent.MessageSID, status); err != nil || again.Status != http.StatusOK {
+			t.Errorf("status callback: %d, %v", again.Status, err)
+		}
+	}
+	p.awaitEvents("mms.received", 2)
+	p.awaitEvents("mms.status", 2)
+}
+
 func TestNotThereAtFirst(t *testing.T) {
 	onBackends(t, func(t *testing.T, p *program) {
 		picture := testImage(t, "small.jpg")

@@ -31,27 +31,27 @@ type Fault string
 // The faults. Those of the API happen before the redirect, those of the CDN
 // after it.
 const (
-	NotFound     Fault = "404"           // API: as for a medium that is not there yet
-	Unauthorized Fault = "401"           // API: although the credentials are right
-	Gone         Fault = "410"           // API
-	TooMany      Fault = "429"           // API, with Retry-After: 1
-	ServerError  Fault = "500"           // API
-	Unavailable  Fault = "503"           // API
-	RedirectLoop Fault = "redirect-loop" // API: redirects to itself
+	NotFound     Fault = "404" // API: as for a medium that is not there yet
+	Unauthorized Fault = "401" // API: although the credentials are right
+	Gone         Fault = "410" // API
+	TooMany      Fault = "429" // API, with Retry-After: 1
+	ServerError  Fault = "500" // API
+	Unavailable  Fault = "503" // API
 
-	Forbidden Fault = "403"        // CDN: as for a link that has expired
-	Reset     Fault = "reset"      // CDN: the connection is reset in the middle of the body
-	Stall     Fault = "stall"      // CDN: half of the body, then nothing
-	Silent    Fault = "silent"     // CDN: accepts the request and never answers
-	Drip      Fault = "drip"       // CDN: a byte a second
-	Truncate  Fault = "truncate"   // CDN: half of what Content-Length declares
-	WrongType Fault = "wrong-type" // CDN: text/html, whatever it is
-	Endless   Fault = "endless"    // CDN: never stops sending
+	Forbidden    Fault = "403"           // CDN: as for a link that has expired
+	RedirectLoop Fault = "redirect-loop" // CDN: redirects to itself
+	Reset        Fault = "reset"         // CDN: the connection is reset in the middle of the body
+	Stall        Fault = "stall"         // CDN: half of the body, then nothing
+	Silent       Fault = "silent"        // CDN: accepts the request and never answers
+	Drip         Fault = "drip"          // CDN: a byte a second
+	Truncate     Fault = "truncate"      // CDN: half of what Content-Length declares
+	WrongType    Fault = "wrong-type"    // CDN: text/html, whatever it is
+	Endless      Fault = "endless"       // CDN: never stops sending
 )
 
 var faults = []Fault{
-	NotFound, Unauthorized, Gone, TooMany, ServerError, Unavailable, RedirectLoop,
-	Forbidden, Reset, Stall, Silent, Drip, Truncate, WrongType, Endless,
+	NotFound, Unauthorized, Gone, TooMany, ServerError, Unavailable,
+	Forbidden, RedirectLoop, Reset, Stall, Silent, Drip, Truncate, WrongType, Endless,
 }
 
 // RedirectTo is an API fault: the redirect leads to target.
@@ -126,8 +126,6 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch status, _ := strconv.Atoi(string(fault)); {
-	case fault == RedirectLoop:
-		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 	case fault == TooMany:
 		w.Header().Set("Retry-After", "1")
 		restError(w, http.StatusTooManyRequests, 20429, "Too Many Requests")
@@ -171,6 +169,10 @@ func (s *Simulator) serveCDN(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	if !ok || time.Now().After(l.expires) || l.fault == Forbidden {
 		http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
+		return
+	}
+	if l.fault == RedirectLoop {
+		http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
 		return
 	}
 	serveBody(w, r, l.medium, l.fault)
