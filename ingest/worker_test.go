@@ -305,6 +305,19 @@ func TestSweepDelete(t *testing.T) {
 	t.Run("delete", func(t *testing.T) {
 		storetest.Sweep(t, storetest.Scenario{Open: open, Prepare: store1, Job: remove, Other: store1, Check: check})
 	})
+	t.Run("delete after the tombstone", func(t *testing.T) {
+		storetest.Sweep(t, storetest.Scenario{Open: open, Prepare: func(ctx context.Context, b store.Bucket) error {
+			if err := store1(ctx, b); err != nil {
+				return err
+			}
+			message, media := ids(t, sent, 0)
+			_, err := store.New(b, nil).UpdateMedia(ctx, h.account, message, media, func(m *store.Media) error {
+				m.Deleted = time.Now()
+				return nil
+			})
+			return err
+		}, Job: remove, Other: store1, Check: check})
+	})
 	t.Run("late worker", func(t *testing.T) {
 		storetest.Sweep(t, storetest.Scenario{Open: open, Prepare: func(ctx context.Context, b store.Bucket) error {
 			return errors.Join(store1(ctx, b), remove(ctx, b))

@@ -210,6 +210,46 @@ func TestDelete(t *testing.T) {
 	})
 }
 
+// TestPresigned: with required authentication and an object store that browsers
+// reach, content is read from there, by a link that says what it is.
+func TestPresigned(t *testing.T) {
+	p := startOn(t, backend{"presigned", func(t *testing.T) (map[string]string, func() store.Bucket) {
+		env, open := backends[1].prepare(t)
+		env["MMSPIPE_MEDIA_AUTH"] = "required"
+		env["MMSPIPE_S3_PUBLIC_ENDPOINT"] = "http://" + env["MMSPIPE_S3_ENDPOINT"]
+		return env, open
+	}})
+	card := []byte("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ada\r\nEND:VCARD\r\n")
+	sent := p.send(simulate.Message{Media: []simulate.Media{{Data: card, ContentType: "text/x-vcard"}}})
+	response, body := p.awaitMedium(sent, 0) // the client follows the redirect
+	if !bytes.Equal(body, card) || response.Request.URL.Host != p.env["MMSPIPE_S3_ENDPOINT"] {
+		t.Errorf("%d bytes from %s", len(body), response.Request.URL.Host)
+	}
+	if got := response.Header.Get("Content-Type"); got != "text/vcard" {
+		t.Errorf("Content-Type %q", got)
+	}
+	if got := response.Header.Get("Content-Disposition"); !strings.HasPrefix(got, "attachment; filename=") {
+		t.Errorf("Content-Disposition %q", got)
+	}
+	query := response.Request.URL.Query()
+	query.Set("response-content-type", "text/html")
+	response.Request.URL.RawQuery = query.Encode()
+	forged, err := http.Get(response.Request.URL.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged.Body.Close()
+	if forged.StatusCode != http.StatusForbidden {
+		t.Errorf("an altered link: %d", forged.StatusCode)
+	}
+	if anonymous, err := http.Get(p.public + mediaPath(t, sent, 0)); err != nil || anonymous.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without credentials: %v, %v", anonymous, err)
+	}
+	if strings.Contains(p.logs.String(), query.Get("X-Amz-Signature")) {
+		t.Error("a signed link is in the log")
+	}
+}
+
 // TestForbiddenAddresses sends MediaUrls, and redirects, to the service's own
 // parts on an address on which only the simulator's ports are allowed.
 func TestForbiddenAddresses(t *testing.T) {

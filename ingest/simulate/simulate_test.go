@@ -116,7 +116,7 @@ func TestRetries(t *testing.T) {
 }
 
 // get reads a medium as a careful client does: credentials to the API alone.
-func get(t *testing.T, ctx context.Context, address string) (*http.Response, string, error) {
+func get(ctx context.Context, t *testing.T, address string) (*http.Response, string, error) {
 	t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for hop := 0; ; hop++ {
@@ -153,7 +153,7 @@ func TestMedia(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := sent.MediaURLs[0]
-	response, body, err := get(t, t.Context(), address)
+	response, body, err := get(t.Context(), t, address)
 	if err != nil || body != "picture" || response.Header.Get("Content-Type") != "image/png" || response.Header.Get("ETag") == "" || response.ContentLength != 7 {
 		t.Errorf("%v %q, %v", response, body, err)
 	}
@@ -173,7 +173,7 @@ func TestMedia(t *testing.T) {
 	if r, err := http.Get(s.CDN() + "/x?Signature=made-up"); err != nil || r.StatusCode != 403 {
 		t.Errorf("a made-up link: %v, %v", r, err)
 	}
-	if r, _, err := get(t, t.Context(), address+"0"); err != nil || r.StatusCode != 404 {
+	if r, _, err := get(t.Context(), t, address+"0"); err != nil || r.StatusCode != 404 {
 		t.Errorf("another medium: %v, %v", r, err)
 	}
 }
@@ -190,7 +190,7 @@ func TestFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		response, body, err := get(t, t.Context(), sent.MediaURLs[0])
+		response, body, err := get(t.Context(), t, sent.MediaURLs[0])
 		if err != nil || response.StatusCode != status {
 			t.Errorf("%s: %v, %v", fault, response, err)
 			continue
@@ -201,7 +201,7 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%s: %v with %d bytes", fault, response.Header, len(body))
 		}
 		// The fault is over, but for the loop, which asked several times.
-		if response, body, err = get(t, t.Context(), sent.MediaURLs[0]); err != nil || body != string(data) {
+		if response, body, err = get(t.Context(), t, sent.MediaURLs[0]); err != nil || body != string(data) {
 			t.Errorf("after %s: %v, %v", fault, response, err)
 		}
 	}
@@ -211,7 +211,7 @@ func TestFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if _, body, err := get(t, t.Context(), sent.MediaURLs[0]); err == nil || len(body) > len(data)/2 {
+			if _, body, err := get(t.Context(), t, sent.MediaURLs[0]); err == nil || len(body) > len(data)/2 {
 				t.Errorf("%s: %d bytes, %v", fault, len(body), err)
 			}
 		}
@@ -222,7 +222,7 @@ func TestFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		if _, _, err := get(t, ctx, sent.MediaURLs[0]); !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := get(ctx, t, sent.MediaURLs[0]); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v, want no end", fault, err)
 		}
 		cancel()

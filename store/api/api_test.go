@@ -536,6 +536,43 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// TestFaults: what goes wrong here is told in the provider's shapes too, and not
+// what it was.
+func TestFaults(t *testing.T) {
+	conn := storetest.StartNATS(t)
+	streams, err := stream.Open(t.Context(), conn, stream.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	h := newHouse(t, "public")
+	h.put(1, "image/jpeg", "picture")
+	for name, c := range map[string]struct {
+		options      api.Options
+		method, path string
+		status, code int
+	}{
+		"NATS is away, deletion": {api.Options{Store: h.store, Streams: streams}, "DELETE", medium(1), 503, 20503},
+		"NATS is away, feed":     {api.Options{Store: h.store, Streams: streams}, "GET", "/feed", 503, 20503},
+		"a panic":                {api.Options{}, "GET", medium(1), 500, 20500},
+	} {
+		for _, suffix := range []string{".json", ".xml"} {
+			c.options.Keys, c.options.MediaAuth, c.options.Log = rest.NewKeys(map[string][]string{account: {token}}, nil), "public", zerolog.Nop()
+			path := c.path + suffix
+			if c.path == "/feed" {
+				path = c.path
+			}
+			r := httptest.NewRequest(c.method, path, nil)
+			r.SetBasicAuth(account, token)
+			w := httptest.NewRecorder()
+			api.New(c.options).ServeHTTP(w, r)
+			if body := w.Body.String(); w.Code != c.status || !strings.Contains(body, fmt.Sprint(c.code)) || strings.Contains(body, "nats") || strings.Contains(body, "panic") {
+				t.Errorf("%s%s: %d %s", name, suffix, w.Code, body)
+			}
+		}
+	}
+}
+
 // TestLogins: failures from one address are slowed down and then put off; the
 // right credentials never wait.
 func TestLogins(t *testing.T) {

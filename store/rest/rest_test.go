@@ -104,6 +104,43 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
+// TestErrors is the table of all errors in both representations.
+func TestErrors(t *testing.T) {
+	const path = "/2010-04-01/Accounts/AC1/Messages/MM1/Media/ME1"
+	for _, c := range []struct {
+		err          *rest.Error
+		status, code int
+		header       [2]string
+	}{
+		{rest.BadRequest("Invalid date value."), 400, 20001, [2]string{}},
+		{rest.Unauthorized(), 401, 20003, [2]string{"WWW-Authenticate", `Basic realm="Twilio API"`}},
+		{rest.NotFound(httptest.NewRequest("GET", path+"?x=y", nil)), 404, 20404, [2]string{}},
+		{rest.MethodNotAllowed("GET", "HEAD"), 405, 20004, [2]string{"Allow", "GET, HEAD"}},
+		{rest.NotAcceptable(), 406, 20406, [2]string{}},
+		{rest.Conflict("Cannot delete message because delivery has not been completed."), 409, 20009, [2]string{}},
+		{rest.TooLarge(), 413, 20413, [2]string{}},
+		{rest.TooManyRequests(1500 * time.Millisecond), 429, 20429, [2]string{"Retry-After", "2"}},
+		{rest.Internal(), 500, 20500, [2]string{}},
+		{rest.Unavailable(), 503, 20503, [2]string{}},
+	} {
+		info := fmt.Sprintf("https://www.twilio.com/docs/errors/%d", c.code)
+		for suffix, want := range map[string]string{
+			".json": fmt.Sprintf(`{"code":%d,"message":%q,"more_info":%q,"status":%d}`, c.code, c.err.Message, info, c.status),
+			"": fmt.Sprintf("<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>%d</Code><Message>%s</Message><MoreInfo>%s</MoreInfo><Status>%d</Status></RestException></TwilioResponse>",
+				c.code, c.err.Message, info, c.status),
+		} {
+			w := httptest.NewRecorder()
+			rest.WriteError(w, httptest.NewRequest("GET", path+suffix, nil), c.err)
+			if w.Code != c.status || w.Body.String() != want || c.header[0] != "" && w.Header().Get(c.header[0]) != c.header[1] {
+				t.Errorf("%d %v %s, want %d %s", w.Code, w.Header(), w.Body, c.status, want)
+			}
+		}
+	}
+	if e := rest.NotFound(httptest.NewRequest("GET", path+".json?x=y", nil)); e.Message != "The requested resource "+path+".json was not found" {
+		t.Errorf("message %s", e.Message)
+	}
+}
+
 func TestParseAPIKeys(t *testing.T) {
 	keys, err := rest.ParseAPIKeys("SK1:secret:AC1:read, SK2:other:*:write")
 	if err != nil || len(keys) != 2 || keys[0].Write || !keys[1].Write || keys[1].Account != rest.Operator {
