@@ -115,7 +115,7 @@ async function race(files, max, go) {
       `| ${bytes[way].join(", ")} | ${ratio(way, "sharp, resized once, quality bisected").toFixed(2)} | ${ratio(way, "sharp, one encode at quality 82").toFixed(2)} |`);
   }
   const text = (v) => v.map((x) => x.toFixed(2)).join(", ");
-  console.log(`\nMS-SSIM in dB: mmspipe ${text(decibel.mmspipe)}; bisected sharp ${text(decibel.sharp)}`);
+  console.log(`\nMS-SSIM in dB, against the whole file resized by imaging: mmspipe ${text(decibel.mmspipe)}; bisected sharp ${text(decibel.sharp)}`);
 }
 
 async function peaks(files) {

@@ -59,7 +59,7 @@ type encoder struct {
 // what a quality takes is first estimated from the entropy of an eighth of the
 // picture, then counted in all of it. Only the zero bytes that are stuffed in on
 // writing are not known before, and so a file may turn out larger than it was
-// taken to be; then the next lower quality follows.
+// taken to be; then lower qualities follow, in steps that double.
 //
 // The error is a *[SizeError] where not even the lowest quality fits, and wraps
 // the context's where that ended.
@@ -70,24 +70,27 @@ func Encode(ctx context.Context, p *Picture, o Options) ([]byte, int, error) {
 	}
 	e := &encoder{transformed: t, Options: o, estimates: map[int]float64{}}
 	quality, err := e.search(ctx)
-	for ; err == nil; quality-- {
-		if quality < o.MinQuality*steps {
-			return nil, 0, &SizeError{Size: len(e.write())}
-		}
+	for step := 1; err == nil; step *= 2 {
 		if quality != e.counted {
 			if _, err = e.count(ctx, quality); err != nil {
 				break
 			}
 		}
-		if data := e.write(); len(data) <= o.MaxBytes {
+		data := e.write()
+		if len(data) <= o.MaxBytes {
 			return data, quality / steps, nil
 		}
+		if quality == o.MinQuality*steps {
+			return nil, 0, &SizeError{Size: len(data)}
+		}
+		quality = max(quality-step, o.MinQuality*steps)
 	}
 	return nil, 0, err
 }
 
-// search returns the highest quality, in steps, that fits when counted. If none
-// does, it is the lowest.
+// search returns a quality, as a number of steps: the highest that fits when
+// counted, or one that leaves little of the limit unused; the lowest where none
+// fits.
 //
 // Each count corrects the estimates: they are off by what the part of the
 // picture that they look at differs from the whole, which is much the same
@@ -98,6 +101,9 @@ func (e *encoder) search(ctx context.Context) (int, error) {
 	factor := 1.0
 	for counts := 0; fails-fits > 1 && (counts < maxCounts || fits < lowest); counts++ {
 		guess := e.guess(fits, fails, factor)
+		if counts >= maxCounts { // estimates lead nowhere
+			guess = (fits + fails) / 2
+		}
 		size, err := e.count(ctx, guess)
 		if err != nil {
 			return 0, err
@@ -185,12 +191,13 @@ func (h *histogram) entropy() float64 {
 	return total
 }
 
-// quantise prepares for a quality.
+// quantise prepares for a quality. What was counted before is gone.
 func (e *encoder) quantise(quality int) {
 	for i := range e.quantisers {
 		e.quantisers[i] = newQuantiser(&standardQuantization[i], quality)
 	}
 	clear(e.histogram[:])
+	e.counted = 0
 }
 
 // count makes the tokens and the codes of a quality and returns how many bytes

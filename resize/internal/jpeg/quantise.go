@@ -29,11 +29,11 @@ type quantiser struct {
 // reciprocalBits makes the division exact: dividend times divisor are less.
 const reciprocalBits = 32
 
-// newQuantiser makes the table of a quality from 1 to 100, in steps, by the
-// scale that all encoders have from libjpeg's jcparam.c: the standard tables at
-// 50, multiplied by 50/quality below, by 2 - quality/50 above.
+// newQuantiser makes the table of a quality, a number of steps, on the scale that
+// all encoders have from libjpeg's jcparam.c: the standard tables at 50, times
+// 50/quality below that, times 2 - quality/50 above.
 func newQuantiser(base *[64]uint8, quality int) quantiser {
-	percent := 200*steps - 2*quality // in steps too
+	percent := 200*steps - 2*quality // times steps
 	if quality < 50*steps {
 		percent = 5000 * steps * steps / quality
 	}
@@ -55,8 +55,8 @@ func newQuantiser(base *[64]uint8, quality int) quantiser {
 	return q
 }
 
-// spread moves the point at which a divisor is rounded, by up to two fifths and for
-// each coefficient in another way. Otherwise many of the table's round numbers
+// spread moves the point at which a divisor is rounded, by up to two fifths and
+// for each coefficient in another way. Otherwise many of the table's round numbers
 // would change at the same quality, and a file's size jump by three percent.
 func spread(k int) int { return (k*29%64 - 32) * 10 * steps / 8 }
 
