@@ -38,7 +38,7 @@ type settings struct {
 	Secret       string `setting:"" group:"Accounts" placeholder:"SECRET" help:"Signs links, derives SIDs, hashes numbers. Generated into the data directory unless set. At least 32 characters; keep it."`
 	MediaAuth    string `setting:"" group:"Accounts" default:"public" placeholder:"public|required" help:"Whether the content of media can be read without credentials by whoever knows its URL, as in Twilio's API."`
 
-	Data             string `setting:"" group:"Backends" default:"./mmspipe-data" type:"path" placeholder:"DIR" help:"Data directory, used by one process at a time."`
+	Data             string `setting:"" group:"Backends" default:"./mmspipe-data" placeholder:"DIR" help:"Data directory, used by one process at a time."`
 	NatsURL          string `setting:"" group:"Backends" placeholder:"URL,…" help:"NATS servers with JetStream. A server is embedded unless set."`
 	NatsCreds        string `setting:"" group:"Backends" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
 	NatsListen       string `setting:"" group:"Backends" placeholder:"HOST:PORT" help:"Loopback address at which the embedded server answers the nats command, with the credentials in the data directory. Off unless set."`
