@@ -55,7 +55,7 @@ type settings struct {
 	MaxMedia   string `setting:"" group:"Media" default:"32MiB" placeholder:"BYTES" help:"Size of a medium at most."`
 	Profile    string `setting:"" group:"Media" default:"us" placeholder:"NAME" help:"Carrier profile that pictures are fitted to."`
 	FitMemory  string `setting:"" group:"Media" default:"512MiB" placeholder:"BYTES" help:"Memory that all pictures being decoded may take together."`
-	MaxPixels  string `setting:"" group:"Media" default:"40000000" placeholder:"N" help:"Pixels of a picture at most; larger ones are kept as they came."`
+	MaxPixels  string `setting:"" group:"Media" placeholder:"N" help:"Pixels of a picture at most; larger ones are kept as they came. 100,000,000 of JPEG and 40,000,000 of other formats unless set."`
 
 	Workers   string `setting:"" group:"Running" default:"16" placeholder:"N" help:"Messages worked on at once."`
 	GiveUp    string `setting:"" group:"Running" default:"24h" placeholder:"DURATION" help:"How long a medium that can not be had is tried for."`
@@ -83,7 +83,7 @@ type config struct {
 	maxMedia   int64
 	profile    resize.Profile
 	fitMemory  int64
-	maxPixels  int
+	maxPixels  int // 0: the defaults of package resize
 
 	workers         int
 	giveUp, feedAge time.Duration
@@ -120,7 +120,9 @@ func (s settings) parse() (config, error) {
 	c.maxMedia = parsed(&m, "max-media", s.MaxMedia, parseBytes)
 	c.profile = parsed(&m, "profile", s.Profile, resize.ProfileNamed)
 	c.fitMemory = parsed(&m, "fit-memory", s.FitMemory, parseBytes)
-	c.maxPixels = parsed(&m, "max-pixels", s.MaxPixels, parseCount)
+	if s.MaxPixels != "" {
+		c.maxPixels = parsed(&m, "max-pixels", s.MaxPixels, parseCount)
+	}
 
 	c.workers = parsed(&m, "workers", s.Workers, parseCount)
 	c.giveUp = parsed(&m, "give-up", s.GiveUp, parseDuration)
