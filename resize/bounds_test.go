@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -93,6 +94,23 @@ func TestFitMaxPixels(t *testing.T) {
 		if !ok || unfit.Reason != "10 × 10 pixels are more than the 99 that are decoded" {
 			t.Errorf("%s of 100 pixels: %v", name, err)
 		}
+	}
+}
+
+// Of a JPEG no more is decoded than a smaller picture can show, so that it may be
+// larger. This one lacks nearly all of it.
+func TestFitTakesLargerJPEG(t *testing.T) {
+	file := asJPEG(photo(16, 16, false))
+	f := resize.New(resize.Options{})
+	results, err := f.Fit(t.Context(), withJPEGSize(file, 11547, 8660), resize.Thumb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := results[0]; r.Width != 320 || r.Height != 240 || !slices.Equal(r.Lost, []string{resize.LostPart}) {
+		t.Errorf("%d × %d, lost %v", r.Width, r.Height, r.Lost)
+	}
+	if _, err = f.Fit(t.Context(), withJPEGSize(file, 11550, 8660), resize.Thumb); err == nil {
+		t.Error("more than 100 megapixels are decoded")
 	}
 }
 

@@ -1,6 +1,7 @@
 package resize_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"html"
@@ -14,13 +15,10 @@ import (
 	"mmspipe/resize"
 )
 
-// TestPage writes a page of pictures before and after into the directory that
-// MMSPIPE_TEST_PAGE names, for somebody to look at.
+// TestPage writes a page of pictures before and after, for somebody to look at
+// where MMSPIPE_TEST_PAGE names a directory to keep it in.
 func TestPage(t *testing.T) {
-	dir := os.Getenv("MMSPIPE_TEST_PAGE")
-	if dir == "" {
-		t.Skip("MMSPIPE_TEST_PAGE names no directory")
-	}
+	dir := cmp.Or(os.Getenv("MMSPIPE_TEST_PAGE"), t.TempDir())
 	inputs := map[string][]byte{}
 	for name, kind := range kinds {
 		inputs["drawn "+name] = kind(640, 480)

@@ -199,7 +199,7 @@ func FuzzEncode(f *testing.F) {
 	f.Add(drawn(40, 30).Y, uint8(40), uint16(2000), false)
 	f.Fuzz(func(t *testing.T, samples []byte, width uint8, limit uint16, half bool) {
 		if len(samples) == 0 || width == 0 || len(samples) > 1<<14 {
-			t.Skip("no picture")
+			return // no picture
 		}
 		w := min(int(width), len(samples))
 		h := len(samples) / w

@@ -428,7 +428,7 @@ func FuzzDecode(f *testing.F) {
 			if isFrameHeader(marker) && len(segment) >= 10 {
 				height, width := int(segment[5])<<8|int(segment[6]), int(segment[7])<<8|int(segment[8])
 				if height*width > 1<<18 {
-					t.Skip("a caller decides on the size")
+					return // a caller decides on the size
 				}
 				break
 			}
