@@ -64,7 +64,8 @@ func (w *Worker) fit(ctx context.Context, hook webhook, declared string, record 
 		zerolog.Ctx(ctx).Debug().Str("variant", variant.Name).Str("type", variant.ContentType).
 			Int64("from_bytes", record.Size).Int("from_width", record.Width).Int("from_height", record.Height).
 			Int64("bytes", variant.Size).Int("width", variant.Width).Int("height", variant.Height).
-			Int("quality", variant.Quality).Bool("pass_through", variant.PassThrough).Int64("ms", variant.Milliseconds).Msg("fitted")
+			Int("quality", variant.Quality).Float64("scale", variant.Scale).Strs("lost", variant.Lost).Bool("pass_through", variant.PassThrough).
+			Int64("ms", variant.Milliseconds).Msg("fitted")
 	}
 	return nil
 }
