@@ -30,7 +30,7 @@ import (
 
 const (
 	testToken = "0123456789abcdef0123456789abcdef"
-	patience  = 60 * time.Second
+	patience  = 3 * time.Minute
 )
 
 // house is what a worker works in: real streams and a real bucket, a simulated

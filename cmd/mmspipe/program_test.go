@@ -31,7 +31,7 @@ const (
 
 	// patience is how long anything may take that happens by itself. It is long
 	// because it is only waited out by a test that fails.
-	patience = 60 * time.Second
+	patience = 2 * time.Minute
 )
 
 // program is a running mmspipe serve with a simulated Twilio beside it.
