@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"mmspipe/store/stream"
@@ -76,21 +74,9 @@ func (s *service) embedNATS(limits *stream.Options) (*nats.Conn, error) {
 		// than those of an earlier start.
 		JetStreamMaxStore: 1 << 50,
 	}
-	var login []nats.Option
-	if s.natsListen != "" {
-		password, err := secretFile(filepath.Join(s.data, "nats-password"))
-		if err != nil {
-			return nil, err
-		}
-		host, port, err := net.SplitHostPort(s.natsListen)
-		if err != nil {
-			return nil, fmt.Errorf("--nats-listen: %w", err)
-		}
-		options.Host, options.Username, options.Password = host, natsUser, string(password)
-		if options.Port, err = strconv.Atoi(port); err != nil {
-			return nil, fmt.Errorf("--nats-listen: %w", err)
-		}
-		login = []nats.Option{nats.UserInfo(natsUser, string(password))}
+	login, err := s.listenNATS(options)
+	if err != nil {
+		return nil, err
 	}
 	embedded, err := server.NewServer(options)
 	if err != nil {
@@ -110,10 +96,34 @@ func (s *service) embedNATS(limits *stream.Options) (*nats.Conn, error) {
 	return s.connectNATS("", append(login, nats.InProcessServer(embedded))...)
 }
 
+// listenNATS lets the embedded server listen where that is set, with a password
+// that is kept in the data directory, and returns what this process logs in with.
+func (s *service) listenNATS(options *server.Options) ([]nats.Option, error) {
+	if s.natsListen == "" {
+		return nil, nil
+	}
+	password, err := secretFile(filepath.Join(s.data, "nats-password"))
+	if err != nil {
+		return nil, err
+	}
+	address, err := netip.ParseAddrPort(s.natsListen)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-listen: %w", err)
+	}
+	options.Host, options.Port = address.Addr().String(), int(address.Port())
+	if options.Port == 0 {
+		options.Port = server.RANDOM_PORT // a port of 0 means NATS's own to the server
+	}
+	options.Username, options.Password = natsUser, string(password)
+	return []nats.Option{nats.UserInfo(natsUser, string(password))}, nil
+}
+
 // connectNATS connects for good: the connection comes back by itself.
 func (s *service) connectNATS(urls string, options ...nats.Option) (*nats.Conn, error) {
 	options = append(options,
-		nats.Name("mmspipe"), nats.MaxReconnects(-1),
+		// A login that is refused twice, as while an operator changes it, would
+		// close the connection for good.
+		nats.Name("mmspipe"), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.DisconnectErrHandler(func(conn *nats.Conn, err error) {
 			if !conn.IsClosed() {
 				s.log.Warn().Err(err).Msg("NATS is away")
@@ -185,11 +195,11 @@ func sizeOf(dir string) (total int64, err error) {
 
 // checkLoopback refuses an address that others could reach.
 func checkLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
+	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%q is not HOST:PORT", address)
+		return fmt.Errorf("%q is not an address and a port, such as 127.0.0.1:4222", address)
 	}
-	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+	if !to.Addr().IsLoopback() {
 		return fmt.Errorf("%s is not a loopback address", address)
 	}
 	return nil

@@ -106,7 +106,8 @@ func (q Query) subjects() []string {
 	for i, t := range types {
 		subjects[i] = t + "." + account
 	}
-	return subjects
+	slices.Sort(subjects)
+	return slices.Compact(subjects) // the server refuses the same filter twice
 }
 
 // ExpiredError says that events after a reader's position are no longer kept, or
@@ -153,7 +154,9 @@ func (s *Streams) Events(ctx context.Context, q Query, limit int) ([]Entry, erro
 
 // Follow yields the events of the past and then those to come, without gap or
 // repeat, until ctx ends or the loop is left. An error is the last thing that it
-// yields; a position that has fallen out of the feed is an [*ExpiredError].
+// yields; a position that has fallen out of the feed is an [*ExpiredError]. A reader
+// that then falls so far behind that the feed drops what it has not read yet goes
+// on after that.
 func (s *Streams) Follow(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		consumer, stop, err := s.reader(ctx, q)

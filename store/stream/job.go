@@ -118,6 +118,7 @@ func (s *Streams) Next(ctx context.Context) (*Delivery, error) {
 		}
 		select {
 		case <-ctx.Done():
+			return nil, ctx.Err()
 		case <-time.After(pullPause):
 		}
 		if s.conn.IsConnected() {
@@ -143,9 +144,6 @@ func (s *Streams) pull() (jetstream.Msg, error) {
 // deliver makes a Delivery of a message. What no version of this program can
 // have published is taken off the queue.
 func (s *Streams) deliver(ctx context.Context, msg jetstream.Msg) (*Delivery, error) {
-	if ctx.Err() != nil {
-		return nil, errors.Join(ctx.Err(), msg.Nak())
-	}
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("read job: %w", err)
@@ -155,9 +153,15 @@ func (s *Streams) deliver(ctx context.Context, msg jetstream.Msg) (*Delivery, er
 		return nil, errors.Join(fmt.Errorf("job %d is dropped: %w", meta.Sequence.Stream, err), msg.TermWithReason("malformed subject"))
 	}
 	job.ID, job.Data = msg.Headers().Get(nats.MsgIdHdr), msg.Data()
-	return &Delivery{
+	d := &Delivery{
 		Job: job, Sequence: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Queued: meta.Timestamp.UTC(), conn: s.conn, msg: msg,
-	}, nil
+	}
+	if ctx.Err() != nil {
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
+		defer cancel()
+		return nil, errors.Join(ctx.Err(), d.Nak(back, 0))
+	}
+	return d, nil
 }
 
 // parseSubject reads mms.job.<kind>.<account>.<message>.

@@ -174,6 +174,10 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		return nil, fmt.Errorf("look up stream %s (is JetStream enabled for this account?): %w", want.Name, err)
 	}
 	config := existing.CachedInfo().Config
+	if config.Retention != want.Retention || config.Storage != want.Storage {
+		return nil, fmt.Errorf("stream %s exists with retention %s and %s storage; it must be %s and %s: remove or rename it",
+			want.Name, config.Retention, config.Storage, want.Retention, want.Storage)
+	}
 	if want.MaxBytes == 0 {
 		want.MaxBytes = config.MaxBytes
 	}
@@ -181,11 +185,7 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	config.MaxBytes, config.MaxAge, config.Duplicates, config.AllowDirect = want.MaxBytes, want.MaxAge, want.Duplicates, want.AllowDirect
 	stream, err := js.UpdateStream(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("update stream %s: %w", want.Name, err)
-	}
-	if got := stream.CachedInfo().Config; got.Retention != want.Retention || got.Storage != want.Storage {
-		return nil, fmt.Errorf("stream %s exists with retention %s and %s storage; it must be %s and %s: remove or rename it",
-			want.Name, got.Retention, got.Storage, want.Retention, want.Storage)
+		return nil, fmt.Errorf("update stream %s (may this account manage it?): %w", want.Name, err)
 	}
 	return stream, nil
 }
