@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"time"
 
@@ -41,7 +42,12 @@ func (w *Worker) medium(ctx context.Context, d *stream.Delivery, hook webhook, m
 	case failed:
 		return w.judge(ctx, d, w.fail(ctx, d, sid, i, err))
 	case retry, handBack:
-		log.Warn().Err(err).Int("index", i).Msg("medium not stored yet")
+		line := log.Warn()
+		if trouble, ok := errors.AsType[*fetch.Error](err); ok && trouble.Authenticated && trouble.Status == http.StatusUnauthorized {
+			// Every medium of the account will fail until somebody mends it.
+			line = log.Error().Str("hint", "upstream refuses the account's token: check MMSPIPE_ACCOUNTS; the job waits")
+		}
+		line.Err(err).Int("index", i).Msg("medium not stored yet")
 		return result
 	}
 	// The record comes last: whoever sees it can read the blobs. Another worker

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -167,6 +168,23 @@ func TestNotThereAtFirst(t *testing.T) {
 		}
 		p.awaitEvents("mms.stored", 2)
 	})
+}
+
+// TestWrongToken: media that upstream refuses because of the token wait, loudly,
+// until an operator has set the right one.
+func TestWrongToken(t *testing.T) {
+	p := startOn(t, backends[0])
+	picture := testImage(t, "small.jpg")
+	refused := p.logs.find("medium not stored yet")
+	sent := p.send(simulate.Message{Media: []simulate.Media{{
+		Data: picture, ContentType: "image/jpeg", Faults: []simulate.Fault{simulate.Unauthorized},
+	}}})
+	if line := <-refused; line["level"] != "error" || !strings.Contains(fmt.Sprint(line["hint"]), "MMSPIPE_ACCOUNTS") {
+		t.Errorf("line %v", line)
+	}
+	if _, body := p.awaitMedium(sent, 0); !bytes.Equal(body, picture) {
+		t.Errorf("%d bytes, want %d", len(body), len(picture))
+	}
 }
 
 // TestDelete: what is deleted through the API is gone, original and variants, and
