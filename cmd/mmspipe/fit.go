@@ -32,7 +32,7 @@ type fitCommand struct {
 
 // Help is the long form of the subcommand's help.
 func (fitCommand) Help() string {
-	return `Makes of each picture the best that fits into a carrier's limits: never over them, never enlarged, upright, without metadata. JPEG, PNG, GIF, WebP and BMP are read; a result is JPEG, PNG, or a GIF that fitted already, and is named so. The originals are not touched.`
+	return `Makes of each picture the best that fits into a carrier's limits: never over them, never enlarged, the right way up, without metadata. JPEG, PNG, GIF, WebP and BMP are read; a result is JPEG, PNG, or a GIF that fitted already, and is named so. The originals are not touched.`
 }
 
 // Run fits every file, however many fail, and reports on all. It is an error if
