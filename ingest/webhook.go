@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"mmspipe/ingest/signature"
@@ -216,6 +217,10 @@ func parseWebhook(form url.Values) (webhook, error) {
 	}
 	if h.message, err = store.ParseMessageSID(form.Get("MessageSid")); err != nil {
 		return webhook{}, fmt.Errorf("MessageSid: %w", err)
+	}
+	// Twilio's are words such as partially_delivered; others would become ids.
+	if len(h.status) > 40 || strings.Trim(h.status, "abcdefghijklmnopqrstuvwxyz_-") != "" {
+		return webhook{}, fmt.Errorf("MessageStatus: %.40q is not a status", h.status)
 	}
 	declared := 0
 	if n := form.Get("NumMedia"); n != "" {

@@ -29,6 +29,8 @@ func TestParseWebhook(t *testing.T) {
 		{"a URL is missing", valid + "&NumMedia=3&MediaUrl0=a&MediaUrl2=c", 3, "", ""},
 		{"eleven", valid + "&NumMedia=11&MediaUrl0=a", 11, "", ""},
 		{"status callback", valid + "&MessageStatus=delivered", 0, "delivered", ""},
+		{"partial delivery", valid + "&MessageStatus=partially_delivered", 0, "partially_delivered", ""},
+		{"hostile status", valid + "&MessageStatus=sent%0D%0AX:%20y", 0, "", "MessageStatus"},
 		{"fallback call", valid + "&ErrorCode=11200&ErrorUrl=http%3A%2F%2Fa", 0, "", ""},
 		{"no message", "AccountSid=" + testAccount, 0, "", "MessageSid"},
 		{"no account", "MessageSid=" + testMessage, 0, "", "AccountSid"},
