@@ -164,3 +164,15 @@ func TestFollowExpired(t *testing.T) {
 		t.Errorf("event %v", e)
 	}
 }
+
+// TestHeartbeat: a stream on which nothing happens is kept alive by comments.
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	r := newHouse(t, "public").follow("/feed", "")
+	for r.lines.Scan() {
+		if r.lines.Text() == ": heartbeat" {
+			return
+		}
+	}
+	t.Errorf("the stream ended: %v", r.lines.Err())
+}

@@ -2,19 +2,10 @@
 // the service and a message with five media: ORIGIN, ACCOUNT, TOKEN, MESSAGE. The exit status is 0 if all is as it
 // is at Twilio. One medium is deleted.
 import assert from "node:assert/strict";
-import twilio from "twilio";
+import { connect } from "./elsewhere.mjs";
 
-const { ORIGIN, ACCOUNT, TOKEN, MESSAGE } = process.env;
-
-class Elsewhere extends twilio.RequestClient {
-  request(options) {
-    const url = new URL(options.uri);
-    return super.request({ ...options, uri: ORIGIN + url.pathname + url.search });
-  }
-}
-
-const connect = (token) => twilio(ACCOUNT, token, { httpClient: new Elsewhere() });
-const media = connect(TOKEN).messages(MESSAGE).media;
+const { ACCOUNT, TOKEN, MESSAGE } = process.env;
+const media = connect(ACCOUNT, TOKEN).messages(MESSAGE).media;
 
 const all = await media.list();
 assert.equal(all.length, 5);
@@ -48,7 +39,7 @@ assert.equal(await media(sids[0]).remove(), true);
 const refused = (call, status, code) => assert.rejects(call, (e) => e.status === status && e.code === code);
 await refused(() => media(sids[0]).fetch(), 404, 20404);
 await refused(() => media(sids[0]).remove(), 404, 20404);
-await refused(() => connect("wrong").messages(MESSAGE).media.list(), 401, 20003);
+await refused(() => connect(ACCOUNT, "wrong").messages(MESSAGE).media.list(), 401, 20003);
 assert.deepEqual((await media.list()).map((m) => m.sid), sids.slice(1));
 
 console.log("twilio for Node: all as at Twilio");
