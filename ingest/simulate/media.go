@@ -1,10 +1,13 @@
 package simulate
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"encoding/xml"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -68,9 +71,10 @@ func ParseFault(name string) (Fault, error) {
 // hosted is a medium at its address.
 type hosted struct {
 	Media
-	path     string
-	modified time.Time
-	requests int
+	path      string
+	modified  time.Time
+	requests  int // at the API
+	downloads int // at the CDN
 }
 
 // link is a signed URL of the CDN.
@@ -89,6 +93,16 @@ func (s *Simulator) Requests(mediaSID string) int {
 	defer s.mu.Unlock()
 	if m := s.media[mediaSID]; m != nil {
 		return m.requests
+	}
+	return 0
+}
+
+// Downloads is how often a medium was asked for at the CDN with a good link.
+func (s *Simulator) Downloads(mediaSID string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.media[mediaSID]; m != nil {
+		return m.downloads
 	}
 	return 0
 }
@@ -112,8 +126,7 @@ func (s *Simulator) ask(path string) (*hosted, Fault) {
 func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	user, password, _ := r.BasicAuth()
 	if subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(s.o.Account+":"+s.o.Token)) != 1 {
-		w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
-		restError(w, http.StatusUnauthorized, 20003, "Authenticate")
+		unauthorized(w)
 		return
 	}
 	m, fault := s.ask(r.URL.Path)
@@ -126,10 +139,14 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch status, _ := strconv.Atoi(string(fault)); {
+	case fault == Unauthorized:
+		unauthorized(w)
 	case fault == TooMany:
 		w.Header().Set("Retry-After", "1")
 		restError(w, http.StatusTooManyRequests, 20429, "Too Many Requests")
-	case status != 0 && fault != Forbidden:
+	case s.o.Direct && fault == RedirectLoop:
+		http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
+	case status != 0 && (s.o.Direct || fault != Forbidden):
 		restError(w, status, 20000+status, http.StatusText(status))
 	case s.o.Direct:
 		serveBody(w, r, m, fault)
@@ -138,12 +155,20 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// unauthorized answers as to wrong credentials.
+func unauthorized(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
+	restError(w, http.StatusUnauthorized, 20003, "Authenticate")
+}
+
 // restError answers as Twilio's API does where the path has no suffix.
 func restError(w http.ResponseWriter, status, code int, message string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
+	var escaped strings.Builder
+	_ = xml.EscapeText(&escaped, []byte(message)) // a Builder takes everything
 	fmt.Fprintf(w, "<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>%d</Code><Message>%s</Message>"+
-		"<MoreInfo>https://www.twilio.com/docs/errors/%d</MoreInfo><Status>%d</Status></RestException></TwilioResponse>", code, message, code, status)
+		"<MoreInfo>https://www.twilio.com/docs/errors/%d</MoreInfo><Status>%d</Status></RestException></TwilioResponse>", code, escaped.String(), code, status)
 }
 
 // sign makes a CDN URL for one request.
@@ -151,7 +176,7 @@ func (s *Simulator) sign(m *hosted, fault Fault) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	expires := time.Now().Add(linkLife)
-	signature := s.sid("")
+	signature := rand.Text()
 	s.links[signature] = link{m, fault, expires}
 	return fmt.Sprintf("%s/%s/%s?Expires=%d&Signature=%s&Key-Pair-Id=SIMULATED",
 		s.cdnURL, s.o.Account, m.path[len(m.path)-32:], expires.Unix(), signature)
@@ -166,6 +191,9 @@ func (s *Simulator) serveCDN(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	l, ok := s.links[r.URL.Query().Get("Signature")]
+	if ok {
+		l.medium.downloads++
+	}
 	s.mu.Unlock()
 	if !ok || time.Now().After(l.expires) || l.fault == Forbidden {
 		http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
@@ -205,7 +233,7 @@ func serveBody(w http.ResponseWriter, r *http.Request, m *hosted, fault Fault) {
 		send(half) // the server closes a connection whose body is short
 	case Reset:
 		send(half)
-		panic(http.ErrAbortHandler)
+		reset(w)
 	case Endless:
 		w.Header().Del("Content-Length")
 		for block := make([]byte, 64<<10); r.Context().Err() == nil; {
@@ -214,6 +242,19 @@ func serveBody(w http.ResponseWriter, r *http.Request, m *hosted, fault Fault) {
 	default:
 		send(m.Data)
 	}
+}
+
+// reset ends a connection with an RST instead of a FIN, which would look like
+// Truncate.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
 }
 
 // drip sends a byte a second.

@@ -103,7 +103,8 @@ func (s *Simulator) Close() error {
 	return errors.Join(s.api.Close(), s.cdn.Close())
 }
 
-// sid makes up a SID. The caller holds the lock.
+// sid makes up a SID. The caller holds the lock. Nothing but SIDs and numbers is
+// drawn from the seed, so that they do not depend on what is fetched meanwhile.
 func (s *Simulator) sid(prefix string) string {
 	return fmt.Sprintf("%s%016x%016x", prefix, s.rand.Uint64(), s.rand.Uint64())
 }

@@ -1,12 +1,15 @@
 package simulate
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
@@ -128,7 +131,7 @@ func form(account, message, from, to, body string, media int) url.Values {
 		"From": {from}, "To": {to}, "Body": {body}, "NumMedia": {strconv.Itoa(media)}, "NumSegments": {strconv.Itoa(max(media, 1))},
 		"SmsStatus": {"received"}, "ApiVersion": {"2010-04-01"},
 		"FromCity": {"SAN FRANCISCO"}, "FromState": {"CA"}, "FromZip": {"94103"}, "FromCountry": {"US"},
-		"ToCity": {""}, "ToState": {"CA"}, "ToZip": {""}, "ToCountry": {"US"},
+		"ToCity": {""}, "ToState": {"CA"}, "ToZip": {""}, "ToCountry": {"US"}, "ReferralNumMedia": {"0"},
 	}
 }
 
@@ -153,24 +156,29 @@ func (s *Simulator) post(ctx context.Context, sent Sent) (Sent, error) {
 	if n, err := strconv.Atoi(overrides.Get("rc")); err == nil {
 		retries = min(n, 5)
 	}
-	policies := strings.Split(overrides.Get("rp"), ",")
+	policies := strings.Split(cmp.Or(overrides.Get("rp"), "ct"), ",")
 	ctx, cancel := context.WithTimeout(ctx, webhookTimeout)
 	defer cancel()
 	for sent.Attempts = 1; ; sent.Attempts++ {
-		sent.Status, sent.Body, err = s.request(ctx, address, sent)
-		if sent.Attempts > retries || ctx.Err() != nil || !retried(policies, sent.Status, err) {
+		connected := false
+		trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}
+		sent.Status, sent.Body, err = s.request(httptrace.WithClientTrace(ctx, trace), address, sent)
+		if sent.Attempts > retries || ctx.Err() != nil || !retried(policies, connected, sent.Status, err) {
 			return sent, err
 		}
 	}
 }
 
-// retried tells whether the policies ask for another try. Without an answer any
-// policy does, and none too.
-func retried(policies []string, status int, err error) bool {
-	if err != nil {
-		return true
-	}
+// retried tells whether the policies ask for another try. Without any policy it
+// is ct: where there was no connection.
+func retried(policies []string, connected bool, status int, err error) bool {
 	all := slices.Contains(policies, "all")
+	switch {
+	case err != nil && connected:
+		return all || slices.Contains(policies, "rt")
+	case err != nil:
+		return all || slices.Contains(policies, "ct")
+	}
 	return status >= 500 && (all || slices.Contains(policies, "5xx")) ||
 		status >= 400 && status < 500 && (all || slices.Contains(policies, "4xx"))
 }
@@ -181,13 +189,10 @@ func (s *Simulator) request(ctx context.Context, address string, sent Sent) (int
 	if err != nil {
 		return 0, "", fmt.Errorf("simulate: %w", err)
 	}
-	s.mu.Lock()
-	token := s.sid("")
-	s.mu.Unlock()
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
 	request.Header.Set("User-Agent", "TwilioProxy/1.1")
 	request.Header.Set("Accept", "*/*")
-	request.Header.Set("I-Twilio-Idempotency-Token", token)
+	request.Header.Set("I-Twilio-Idempotency-Token", rand.Text())
 	request.Header.Set("X-Twilio-Signature", signature.Sign(sent.token, address, sent.Form))
 	response, err := s.client.Do(request)
 	if err != nil {
