@@ -52,6 +52,7 @@ func (s *Streams) Publish(ctx context.Context, e Event) (sequence uint64, err er
 	msg.Header.Set("Content-Type", event.ApplicationCloudEventsJSON)
 	msg.Data = data
 	ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithMsgID(e.ID), jetstream.WithExpectStream(feedName))
+	s.silentFeed.note(err)
 	if err != nil {
 		return 0, fmt.Errorf("publish event %s: %w", e.ID, err)
 	}

@@ -37,10 +37,16 @@ type Job struct {
 
 // PublishJob queues a Job and returns when the server has acknowledged it. It
 // tells whether the Job was queued before. After an error, also of ctx, the Job
-// may be queued or not: publishing it again is safe.
+// may be queued or not: publishing it again is safe. Calls at the same time
+// share the server's syncs where [Options].BatchFrom is set.
 func (s *Streams) PublishJob(ctx context.Context, job Job) (duplicate bool, err error) {
 	subject := fmt.Sprintf("mms.job.%s.%s.%s", job.Kind, job.Account, job.Message)
-	ack, err := s.js.Publish(ctx, subject, job.Data, jetstream.WithMsgID(job.ID), jetstream.WithExpectStream(jobsName))
+	msg := nats.NewMsg(subject)
+	msg.Header.Set(nats.MsgIdHdr, job.ID)
+	msg.Header.Set(nats.ExpectedStreamHdr, jobsName)
+	msg.Data = job.Data
+	ack, err := s.committer.publish(ctx, msg)
+	s.silentJobs.note(err)
 	if err != nil {
 		return false, fmt.Errorf("publish %s job of %s: %w", job.Kind, job.Message, err)
 	}

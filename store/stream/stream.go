@@ -23,8 +23,10 @@
 //
 // # Durability
 //
-// An acknowledged publish is as durable as its server makes it: the embedded one
-// syncs to disk before it acknowledges.
+// An acknowledged publish is as durable as its server makes it; [Streams.Class]
+// tells how much that is. Jobs that are published at the same time share the
+// server's syncs where [Options].BatchFrom allows it, and each is acknowledged only
+// when it is durable itself.
 package stream
 
 import (
@@ -73,6 +75,10 @@ type Options struct {
 	JobsMaxBytes, FeedMaxBytes int64
 	// FeedAge is how long an event is kept; 30 days if 0.
 	FeedAge time.Duration
+	// BatchFrom is the number of Jobs waiting to be published from which they
+	// are, as one atomic batch; see [BatchFrom]. If 0 each is published by
+	// itself, which any server with JetStream can do.
+	BatchFrom int
 }
 
 // Streams publishes to both streams and reads from them. It may be used from
@@ -83,6 +89,10 @@ type Streams struct {
 	jobs   jetstream.Stream
 	feed   jetstream.Stream
 	worker jetstream.Consumer
+
+	committer *committer
+
+	silentJobs, silentFeed silence
 }
 
 // Open makes the streams and the workers' consumer, or brings those that exist
@@ -94,22 +104,33 @@ func Open(ctx context.Context, conn *nats.Conn, o Options) (*Streams, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	s := &Streams{conn: conn, js: js}
+	s := &Streams{conn: conn, js: js, committer: &committer{js: js, batchFrom: o.BatchFrom}}
 	if s.jobs, err = ensure(ctx, js, jobsConfig(o)); err != nil {
 		return nil, err
 	}
 	if s.feed, err = ensure(ctx, js, feedConfig(o)); err != nil {
 		return nil, err
 	}
-	// A server that has recovered a consumer looks at the Jobs that were in hand
-	// or delayed only after a whole AckWait, due or not. A change of AckWait makes
-	// it look at once (seen on nats-server 2.15.2).
-	for _, wait := range []time.Duration{AckWait + time.Millisecond, AckWait} {
-		if s.worker, err = s.jobs.CreateOrUpdateConsumer(ctx, workerConfig(wait)); err != nil {
-			return nil, fmt.Errorf("create consumer %s of stream %s: %w", durable, jobsName, err)
-		}
+	if err := s.Wake(ctx); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// Wake makes the server look at the Jobs that were in hand or delayed when it was
+// restarted. By itself it does so only after a whole AckWait, due or not; a change
+// of AckWait makes it look at once (seen on nats-server 2.15.2).
+func (s *Streams) Wake(ctx context.Context) error {
+	for _, wait := range []time.Duration{AckWait + time.Millisecond, AckWait} {
+		worker, err := s.jobs.CreateOrUpdateConsumer(ctx, workerConfig(wait))
+		if err != nil {
+			return fmt.Errorf("create consumer %s of stream %s: %w", durable, jobsName, err)
+		}
+		if s.worker == nil {
+			s.worker = worker
+		}
+	}
+	return nil
 }
 
 func workerConfig(ackWait time.Duration) jetstream.ConsumerConfig {
@@ -132,6 +153,8 @@ func jobsConfig(o Options) jetstream.StreamConfig {
 		MaxBytes:    o.JobsMaxBytes,
 		Storage:     jetstream.FileStorage,
 		Duplicates:  DuplicateWindow,
+
+		AllowAtomicPublish: o.BatchFrom > 0,
 	}
 }
 
@@ -183,6 +206,7 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	}
 	config.Description, config.Subjects, config.Discard = want.Description, want.Subjects, want.Discard
 	config.MaxBytes, config.MaxAge, config.Duplicates, config.AllowDirect = want.MaxBytes, want.MaxAge, want.Duplicates, want.AllowDirect
+	config.AllowAtomicPublish = config.AllowAtomicPublish || want.AllowAtomicPublish
 	stream, err := js.UpdateStream(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("update stream %s (may this account manage it?): %w", want.Name, err)

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -418,40 +416,4 @@ func TestFollow(t *testing.T) {
 	if n := feed.CachedInfo().State.Consumers; n != 0 {
 		t.Errorf("%d consumers are left", n)
 	}
-}
-
-func BenchmarkPublishJob(b *testing.B) {
-	for _, each := range []int{1, 32} {
-		b.Run(fmt.Sprint(each*runtime.GOMAXPROCS(0), " callers"), func(b *testing.B) {
-			s, err := stream.Open(b.Context(), syncedNATS(b), stream.Options{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			var count atomic.Int64
-			b.SetParallelism(each)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					if _, err := s.PublishJob(b.Context(), job(b, int(count.Add(1)))); err != nil {
-						b.Error(err)
-					}
-				}
-			})
-		})
-	}
-}
-
-// syncedNATS syncs before it acknowledges, as the embedded server does.
-func syncedNATS(b *testing.B) *nats.Conn {
-	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: b.TempDir(), SyncAlways: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Start()
-	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	conn, err := nats.Connect("", nats.InProcessServer(s))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(conn.Close)
-	return conn
 }
