@@ -17,6 +17,7 @@ import (
 
 	"mmspipe/ingest/signature"
 	"mmspipe/store"
+	"mmspipe/store/rest"
 	"mmspipe/store/stream"
 
 	"github.com/rs/zerolog"
@@ -52,17 +53,26 @@ type Accounts map[store.AccountSID][]string
 // that takes over two seconds or fails the answer is 503, which Twilio retries
 // where the webhook URL ends in #rc=5&rp=all.
 type Receiver struct {
+	ReceiverOptions
 	origin   string
-	accounts Accounts
-	streams  *stream.Streams
-	log      zerolog.Logger
+	failures *rest.Failures
 }
 
-// NewReceiver returns a Receiver that checks signatures against publicURL, the
-// origin under which Twilio reaches it.
-func NewReceiver(publicURL *url.URL, accounts Accounts, streams *stream.Streams, log zerolog.Logger) *Receiver {
-	origin := url.URL{Scheme: publicURL.Scheme, Host: publicURL.Host}
-	return &Receiver{origin: origin.String(), accounts: accounts, streams: streams, log: log}
+// ReceiverOptions are what a [Receiver] works with. All but Full are required.
+type ReceiverOptions struct {
+	PublicURL *url.URL // origin under which Twilio reaches it, which is signed
+	Accounts  Accounts
+	Streams   *stream.Streams
+	Log       zerolog.Logger
+
+	// Full, if set, tells that nothing can be queued now.
+	Full func() bool
+}
+
+// NewReceiver returns a Receiver.
+func NewReceiver(o ReceiverOptions) *Receiver {
+	origin := url.URL{Scheme: o.PublicURL.Scheme, Host: o.PublicURL.Host}
+	return &Receiver{ReceiverOptions: o, origin: origin.String(), failures: rest.NewFailures()}
 }
 
 // refusal is an answer other than 200.
@@ -73,13 +83,17 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.reason }
 
+// errForbidden answers every webhook whose signature does not match, whatever the
+// cause.
+var errForbidden = &refusal{http.StatusForbidden, "the signature does not match"}
+
 // ServeHTTP implements http.Handler.
 func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	job, duplicate, err := rc.receive(w, r)
-	line := rc.log.Info()
+	line := rc.Log.Info()
 	if err != nil {
-		line = rc.log.Warn().Err(err)
+		line = rc.Log.Warn().Err(err)
 	}
 	line = line.Str("kind", string(job.Kind)).Stringer("accountSid", job.Account).Stringer("messageSid", job.Message).
 		Bool("duplicate", duplicate).Dur("ms", time.Since(start))
@@ -102,13 +116,9 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // receive takes a webhook to an acknowledged Job. The Job is the zero value for
 // what was refused.
 func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (stream.Job, bool, error) {
-	form, body, err := readForm(w, r)
+	account, form, err := rc.admit(w, r)
 	if err != nil {
-		return stream.Job{}, false, err
-	}
-	account, err := rc.authenticate(r, form, body)
-	if err != nil {
-		return stream.Job{}, false, err
+		return stream.Job{}, false, rc.slowDown(w, r, err)
 	}
 	hook, err := parseWebhook(form)
 	if err != nil {
@@ -118,11 +128,40 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (stream.Job,
 	if hook.status != "" {
 		job.Kind = stream.Status
 	}
+	if rc.Full != nil && rc.Full() {
+		return job, false, errFull
+	}
 	// A client that hangs up does not stop the publish: the message is here.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), publishTimeout)
 	defer cancel()
-	duplicate, err := rc.streams.PublishJob(ctx, job)
+	duplicate, err := rc.Streams.PublishJob(ctx, job)
 	return job, duplicate, err
+}
+
+// errFull says that nothing is queued now because there is no room on disk.
+var errFull = errors.New("the disk of the queue is full")
+
+// admit reads a webhook and checks its signature.
+func (rc *Receiver) admit(w http.ResponseWriter, r *http.Request) (store.AccountSID, url.Values, error) {
+	if len(r.Header.Values("X-Twilio-Signature")) != 1 {
+		return store.AccountSID{}, nil, errForbidden // nothing of it is read
+	}
+	form, body, err := readForm(w, r)
+	if err != nil {
+		return store.AccountSID{}, nil, err
+	}
+	account, err := rc.authenticate(r, form, body)
+	return account, form, err
+}
+
+// slowDown answers what was not signed the later the more of it comes from one
+// address, and in the end with 429. What is signed never gets here.
+func (rc *Receiver) slowDown(w http.ResponseWriter, r *http.Request, refused error) error {
+	if rc.failures.Delay(r) == nil {
+		return refused
+	}
+	w.Header().Set("Connection", "close")
+	return &refusal{http.StatusTooManyRequests, "too many requests without a signature"}
 }
 
 // readForm returns the webhook's parameters and the raw body that carried them.
@@ -161,25 +200,23 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, []byte, error
 // authenticate returns the account whose token signed the request. An account
 // that is not known is answered like a wrong signature.
 func (rc *Receiver) authenticate(r *http.Request, form url.Values, body []byte) (store.AccountSID, error) {
-	forbidden := &refusal{http.StatusForbidden, "the signature does not match"}
-	signatures := r.Header.Values("X-Twilio-Signature")
 	accounts := form["AccountSid"]
-	if len(signatures) != 1 || len(accounts) != 1 {
-		return store.AccountSID{}, forbidden
+	if len(accounts) != 1 {
+		return store.AccountSID{}, errForbidden
 	}
 	account, err := store.ParseAccountSID(accounts[0])
 	if err != nil {
-		return store.AccountSID{}, forbidden
+		return store.AccountSID{}, errForbidden
 	}
-	_, ok := signature.Verify(rc.accounts[account], signature.Request{
+	_, ok := signature.Verify(rc.Accounts[account], signature.Request{
 		Method:      r.Method,
 		URL:         rc.origin + r.URL.RequestURI(),
 		ContentType: r.Header.Get("Content-Type"),
-		Signature:   signatures[0],
+		Signature:   r.Header.Get("X-Twilio-Signature"),
 		Body:        body,
 	})
 	if !ok {
-		return store.AccountSID{}, forbidden
+		return store.AccountSID{}, errForbidden
 	}
 	return account, nil
 }

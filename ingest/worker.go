@@ -30,6 +30,9 @@ const (
 	// settleTimeout bounds the settling of a Job, which is done even when its own
 	// time is over.
 	settleTimeout = 10 * time.Second
+
+	// holdPause is how long a worker that holds waits before it looks again.
+	holdPause = 500 * time.Millisecond
 )
 
 // Options are what a [Worker] works with. All but the durations and counts are
@@ -48,6 +51,9 @@ type Options struct {
 	Jobs    int           // Jobs at once; 16 if 0
 	GiveUp  time.Duration // age of a Job at which a medium that is still to be had is given up; a day if 0
 	Drain   time.Duration // time to finish the Jobs in hand when stopping; 20 s if 0
+
+	// Hold, if set, tells that no Job is to be begun now.
+	Hold func() bool
 }
 
 // Worker takes Jobs from the stream and does what they ask for.
@@ -88,6 +94,10 @@ func (w *Worker) Run(ctx context.Context) {
 // pull takes one Job after another.
 func (w *Worker) pull(ctx, work context.Context) {
 	for ctx.Err() == nil {
+		if w.Hold != nil && w.Hold() {
+			pause(ctx, holdPause)
+			continue
+		}
 		delivery, err := w.Streams.Next(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -96,6 +106,16 @@ func (w *Worker) pull(ctx, work context.Context) {
 			continue
 		}
 		w.do(work, delivery)
+	}
+}
+
+// pause waits for a time, or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

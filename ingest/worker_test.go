@@ -63,7 +63,7 @@ func newHouse(t *testing.T) *house {
 	h.permit(twilio.CDN())
 	receiver := httptest.NewUnstartedServer(nil)
 	origin := "http://" + receiver.Listener.Addr().String()
-	receiver.Config.Handler = NewReceiver(h.parse(origin), Accounts{h.account: {testToken}}, streams, zerolog.Nop())
+	receiver.Config.Handler = NewReceiver(ReceiverOptions{PublicURL: h.parse(origin), Accounts: Accounts{h.account: {testToken}}, Streams: streams, Log: zerolog.Nop()})
 	receiver.Start()
 	t.Cleanup(receiver.Close)
 	twilio.SetWebhook(origin + "/webhooks/twilio")

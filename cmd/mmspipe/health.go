@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
 
-	"mmspipe/store"
 	"mmspipe/store/stream"
 )
 
@@ -15,17 +15,22 @@ import (
 const healthTimeout = 2 * time.Second
 
 // health answers whether the service can do its work.
-type health struct {
-	store   *store.Store
-	streams *stream.Streams
-}
+type health struct{ *service }
 
 // report is /readyz on the admin listener.
 type report struct {
-	Ready   bool          `json:"ready"`
-	Queue   dependency    `json:"queue"`
-	Objects dependency    `json:"objects"`
-	Streams *stream.State `json:"streams,omitempty"`
+	Ready      bool          `json:"ready"`
+	Queue      dependency    `json:"queue"`
+	Durability durability    `json:"durability"`
+	Objects    dependency    `json:"objects"`
+	Disk       dependency    `json:"disk"`
+	Streams    *stream.State `json:"streams,omitempty"`
+}
+
+// durability is what an acknowledged webhook survives.
+type durability struct {
+	Class  stream.Class `json:"class"` // fsync, replicated, lazy or unknown
+	Reason string       `json:"reason"`
 }
 
 type dependency struct {
@@ -42,8 +47,14 @@ func (h *health) check(ctx context.Context) report {
 	if err == nil {
 		r.Streams = &state
 	}
-	r.Objects = newDependency(h.store.Ping(ctx))
-	r.Ready = r.Queue.OK && r.Objects.OK
+	if stuck := h.streams.Stuck(); err == nil && stuck > stuckFor {
+		r.Queue = newDependency(fmt.Errorf("publishes have had no answer for %v", stuck.Round(time.Second)))
+	}
+	class := h.class.Load()
+	r.Durability = durability{class.Class, class.reason}
+	r.Objects = newDependency(h.records.Ping(ctx))
+	r.Disk = newDependency(h.disk.check())
+	r.Ready = r.Queue.OK && r.Objects.OK && r.Disk.OK && (class.Durable() || !h.requireDurable)
 	return r
 }
 

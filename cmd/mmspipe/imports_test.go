@@ -20,7 +20,7 @@ var arrows = map[string][]string{
 	"ingest/signature":     {},
 	"ingest/fetch":         {},
 	"ingest/simulate":      {"ingest/signature"},
-	"ingest":               {"ingest/fetch", "ingest/signature", "resize", "store", "store/stream"},
+	"ingest":               {"ingest/fetch", "ingest/signature", "resize", "store", "store/rest", "store/stream"},
 	"store":                {},
 	"store/storetest":      {"store"},
 	"store/stream":         {"store"},

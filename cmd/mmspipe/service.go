@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"mmspipe/ingest"
@@ -41,6 +42,11 @@ type service struct {
 	config
 	log  zerolog.Logger
 	fail context.CancelCauseFunc // stops the service because of an error
+
+	disk        *disk
+	embedded    *embeddedNATS              // nil where NATS is external
+	class       atomic.Pointer[queueClass] // of the queue
+	reconnected chan struct{}              // to NATS
 
 	keys    *rest.Keys
 	presign presigner // nil where browsers do not reach the object store
@@ -96,6 +102,10 @@ func (s *service) openData(context.Context) error {
 		return fmt.Errorf("data directory %s is in use by another mmspipe: stop that one, or set --data", s.data)
 	}
 	s.onStop("data directory", func(context.Context) error { return lock.Unlock() })
+	if s.disk, err = newDisk(s.data, s.log); err != nil {
+		return err
+	}
+	s.disk.look()
 	if len(s.secret) == 0 {
 		if s.secret, err = secretFile(filepath.Join(s.data, "secret")); err != nil {
 			return err
@@ -181,7 +191,7 @@ func (s *service) startWorker(context.Context) error {
 		Store: s.records, Streams: s.streams, Accounts: s.accounts, Upstream: s.upstream, Profile: s.profile,
 		Fetcher: fetch.New(fetch.Options{Upstream: s.upstream, Allow: s.fetchAllow, MaxBytes: s.maxMedia, Slots: s.workers}),
 		Fitter:  resize.New(resize.Options{Memory: s.fitMemory, MaxPixels: s.maxPixels}),
-		Log:     s.log, TempDir: s.tempDir(), Jobs: s.workers, GiveUp: s.giveUp, Drain: drainTimeout,
+		Log:     s.log, TempDir: s.tempDir(), Jobs: s.workers, GiveUp: s.giveUp, Drain: drainTimeout, Hold: s.disk.full,
 	})
 	// The worker is stopped in its turn, not when the service's context ends:
 	// requests that are being answered come first.
@@ -202,12 +212,12 @@ func (s *service) startWorker(context.Context) error {
 
 // startServers answers requests on both listeners.
 func (s *service) startServers(ctx context.Context) error {
-	health := &health{store: s.records, streams: s.streams}
+	health := &health{service: s}
 	public := http.NewServeMux()
 	public.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	public.HandleFunc("GET /readyz", health.brief)
 	if s.roles.receiver {
-		public.Handle("/webhooks/twilio", ingest.NewReceiver(s.publicURL, s.accounts, s.streams, s.log))
+		public.Handle("/webhooks/twilio", s.receiver())
 	}
 	if s.roles.api {
 		public.Handle("/", s.mediaAPI())
@@ -217,6 +227,16 @@ func (s *service) startServers(ctx context.Context) error {
 	s.startServer(ctx, "admin listener", s.admin, admin)
 	s.startServer(ctx, "public listener", s.public, public)
 	return nil
+}
+
+// receiver answers webhooks. While the disk that the embedded queue is on is full
+// it takes none.
+func (s *service) receiver() http.Handler {
+	o := ingest.ReceiverOptions{PublicURL: s.publicURL, Accounts: s.accounts, Streams: s.streams, Log: s.log}
+	if s.embedded != nil {
+		o.Full = s.disk.full
+	}
+	return ingest.NewReceiver(o)
 }
 
 // startServer answers requests on l until it is stopped. Requests' contexts end

@@ -41,6 +41,8 @@ type settings struct {
 	Data             string `setting:"" group:"Backends" default:"./mmspipe-data" placeholder:"DIR" help:"Data directory, used by one process at a time."`
 	NatsURL          string `setting:"" group:"Backends" placeholder:"URL,…" help:"NATS servers with JetStream. A server is embedded unless set."`
 	NatsCreds        string `setting:"" group:"Backends" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
+	NatsMonitor      string `setting:"" group:"Backends" placeholder:"URL,…" help:"Monitoring ports of all NATS servers, such as http://nats-1:8222: whether a server syncs before it acknowledges is seen only there."`
+	RequireDurable   string `setting:"" group:"Backends" default:"false" placeholder:"true|false" help:"Refuse to start where what is acknowledged may not survive power loss."`
 	NatsListen       string `setting:"" group:"Backends" placeholder:"HOST:PORT" help:"Loopback address at which the embedded server answers the nats command, with the credentials in the data directory. Off unless set."`
 	S3Endpoint       string `setting:"" group:"Backends" name:"s3-endpoint" placeholder:"HOST:PORT" help:"MinIO or another S3 service. Objects are kept in the data directory unless set."`
 	S3Bucket         string `setting:"" group:"Backends" name:"s3-bucket" default:"mmspipe" placeholder:"NAME" help:"Its bucket, made if absent."`
@@ -76,6 +78,8 @@ type config struct {
 
 	data                           string
 	natsURL, natsCreds, natsListen string
+	natsMonitor                    []*url.URL
+	requireDurable                 bool
 	s3                             *store.MinIOOptions // nil: a directory
 
 	upstream   *url.URL
@@ -146,6 +150,10 @@ func (s settings) parseBackends(c *config, m *mistakes) {
 			m.check("nats-listen", errors.New("it is for the embedded server, and --nats-url is set"))
 		}
 	}
+	if s.NatsMonitor != "" {
+		c.natsMonitor = parsed(m, "nats-monitor", s.NatsMonitor, parseOrigins)
+	}
+	c.requireDurable = parsed(m, "require-durable", s.RequireDurable, strconv.ParseBool)
 	tls := parsed(m, "s3-tls", s.S3TLS, strconv.ParseBool)
 	if s.S3Endpoint == "" {
 		return
@@ -250,6 +258,17 @@ func parseOrigin(s string) (*url.URL, error) {
 		return nil, errors.New("an origin is a scheme, a host and perhaps a port, and nothing else")
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+// parseOrigins reads a list of origins.
+func parseOrigins(s string) ([]*url.URL, error) {
+	var origins []*url.URL
+	var m []error
+	for entry := range strings.SplitSeq(s, ",") {
+		origin, err := parseOrigin(strings.TrimSpace(entry))
+		origins, m = append(origins, origin), append(m, err)
+	}
+	return origins, errors.Join(m...)
 }
 
 // parseAccounts reads "AC…:token[:token2],…". Tokens do not reach an error.

@@ -5,13 +5,8 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
-	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Operator is the account of an API key that may use all of them.
@@ -59,35 +54,18 @@ func (i Identity) MayUse(account string) bool {
 	return i.Account == Operator || i.Account == account
 }
 
-const (
-	// failuresAtOnce and failuresEach bound what guessing can try from one
-	// address: so many failed logins are answered at once, later ones one at a
-	// time.
-	failuresAtOnce = 10
-	failuresEach   = time.Second
-
-	// maxDelay is how long a failed login waits at most before it is told to come
-	// back later.
-	maxDelay = 5 * time.Second
-
-	// maxAddresses is how many addresses are remembered.
-	maxAddresses = 10_000
-)
-
 // Keys checks HTTP Basic authentication: an account's SID with one of its auth
 // tokens, or an API key with its secret
 // (https://www.twilio.com/docs/iam/api-keys).
 type Keys struct {
 	accounts map[string][]string
 	keys     []APIKey
-
-	mu       sync.Mutex
-	failures map[string]*rate.Limiter // by remote address
+	failures *Failures
 }
 
 // NewKeys returns Keys for accounts with their tokens, and API keys.
 func NewKeys(accounts map[string][]string, keys []APIKey) *Keys {
-	return &Keys{accounts: accounts, keys: keys, failures: map[string]*rate.Limiter{}}
+	return &Keys{accounts: accounts, keys: keys, failures: NewFailures()}
 }
 
 // Authenticate returns whom a request comes from. Without the right credentials
@@ -101,7 +79,10 @@ func (k *Keys) Authenticate(r *http.Request) (Identity, error) {
 	if identity, ok := k.check(user, password); ok {
 		return identity, nil
 	}
-	return Identity{}, k.delay(r)
+	if err := k.failures.Delay(r); err != nil {
+		return Identity{}, err
+	}
+	return Identity{}, Unauthorized()
 }
 
 // check compares in constant time.
@@ -123,39 +104,4 @@ func (k *Keys) check(user, password string) (identity Identity, ok bool) {
 func equal(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
-}
-
-// delay waits as long as the failures of the request's address ask for.
-func (k *Keys) delay(r *http.Request) error {
-	reservation := k.limiter(r).Reserve()
-	wait := reservation.Delay()
-	if wait > maxDelay {
-		reservation.Cancel()
-		return TooManyRequests(wait)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.Context().Done():
-	}
-	return Unauthorized()
-}
-
-func (k *Keys) limiter(r *http.Request) *rate.Limiter {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if l := k.failures[host]; l != nil {
-		return l
-	}
-	if len(k.failures) >= maxAddresses {
-		clear(k.failures)
-	}
-	l := rate.NewLimiter(rate.Every(failuresEach), failuresAtOnce)
-	k.failures[host] = l
-	return l
 }
