@@ -27,10 +27,14 @@ func (w *Worker) medium(ctx context.Context, d *stream.Delivery, hook webhook, m
 
 	// What is there already is done, or was deleted while the Job waited.
 	record, err := w.Store.Media(ctx, hook.account, hook.message, sid)
-	if err == nil {
-		return w.judge(ctx, d, w.finish(ctx, record))
+	damaged := false
+	if err == nil && d.Kind == stream.Replay {
+		damaged, err = w.clearDamage(ctx, record)
 	}
-	if !errors.Is(err, store.ErrNotFound) {
+	switch {
+	case err == nil && !damaged:
+		return w.judge(ctx, d, w.finish(ctx, d, record))
+	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return w.judge(ctx, d, err)
 	}
 	if failure, ok := message.Failures[sid]; ok && failure.Job == d.Sequence {
@@ -52,7 +56,11 @@ func (w *Worker) medium(ctx context.Context, d *stream.Delivery, hook webhook, m
 	}
 	// The record comes last: whoever sees it can read the blobs. Another worker
 	// may have been faster, or the medium deleted meanwhile.
-	record, created, err := w.Store.CreateMedia(ctx, record)
+	put := w.Store.CreateMedia
+	if damaged {
+		put = w.replaceMedia
+	}
+	record, created, err := put(ctx, record)
 	if err != nil {
 		return w.judge(ctx, d, err)
 	}
@@ -60,12 +68,17 @@ func (w *Worker) medium(ctx context.Context, d *stream.Delivery, hook webhook, m
 		log.Info().Int64("bytes", record.Size).Str("type", record.ContentType).Str("note", record.Note).
 			Int("variants", len(record.Variants)).Int64("ms", record.Milliseconds).Msg("stored")
 	}
-	return w.judge(ctx, d, w.finish(ctx, record))
+	return w.judge(ctx, d, w.finish(ctx, d, record))
 }
 
 // finish announces a record, or clears up after a medium that was deleted while
 // this worker built it.
-func (w *Worker) finish(ctx context.Context, record store.Media) error {
+func (w *Worker) finish(ctx context.Context, d *stream.Delivery, record store.Media) error {
+	if w.poison.suspects(d) { // the note of one that was kept as it came
+		if err := w.endFit(ctx, &record); err != nil {
+			return err
+		}
+	}
 	if !record.Deleted.IsZero() {
 		return w.Store.DeleteBlobs(ctx, record.Account, record.Message, record.SID)
 	}
@@ -126,7 +139,7 @@ func (w *Worker) build(ctx context.Context, d *stream.Delivery, hook webhook, i 
 	if err != nil {
 		return record, err
 	}
-	if err := w.fit(ctx, hook, declared, &record, spool); err != nil {
+	if err := w.fit(ctx, d, hook, declared, &record, spool); err != nil {
 		return record, err
 	}
 	record.Milliseconds = time.Since(start).Milliseconds()

@@ -14,6 +14,7 @@ import (
 
 	"mmspipe/resize"
 	"mmspipe/store"
+	"mmspipe/store/stream"
 
 	"github.com/gabriel-vasile/mimetype"
 	"github.com/rs/zerolog"
@@ -22,7 +23,7 @@ import (
 // fit tells the type of what is in spool and, if it is a picture that can be
 // decoded, makes and stores its variants. A picture that cannot be fitted is
 // kept as it came, and the record's Note says why.
-func (w *Worker) fit(ctx context.Context, hook webhook, declared string, record *store.Media, spool *os.File) error {
+func (w *Worker) fit(ctx context.Context, d *stream.Delivery, hook webhook, declared string, record *store.Media, spool *os.File) error {
 	head := make([]byte, sniffLength)
 	n, err := spool.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -40,6 +41,16 @@ func (w *Worker) fit(ctx context.Context, hook webhook, declared string, record 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	note, err := w.guarded(ctx, d, record, func() error { return w.fitPicture(ctx, hook, record, spool) })
+	if note != "" {
+		zerolog.Ctx(ctx).Error().Msg(note)
+		record.Note = note
+	}
+	return err
+}
+
+// fitPicture makes and stores the variants of the picture in spool.
+func (w *Worker) fitPicture(ctx context.Context, hook webhook, record *store.Media, spool *os.File) error {
 	data := make([]byte, record.Size)
 	if _, err := spool.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("spool: %w", err)

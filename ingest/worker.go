@@ -63,6 +63,8 @@ type Worker struct {
 	// pictures bounds how many pictures are in memory at once, whatever the
 	// number of Jobs: fitting is bound by processors, fetching is not.
 	pictures chan struct{}
+
+	poison poison
 }
 
 // NewWorker returns a Worker that waits for [Worker.Run].
@@ -70,7 +72,7 @@ func NewWorker(o Options) *Worker {
 	o.Jobs = cmp.Or(o.Jobs, 16)
 	o.GiveUp = cmp.Or(o.GiveUp, 24*time.Hour)
 	o.Drain = cmp.Or(o.Drain, 20*time.Second)
-	return &Worker{Options: o, pictures: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	return &Worker{Options: o, pictures: make(chan struct{}, runtime.GOMAXPROCS(0)), poison: newPoison()}
 }
 
 // Run takes Jobs until ctx ends. It returns when those in hand are finished or,
@@ -137,6 +139,7 @@ func (w *Worker) do(work context.Context, d *stream.Delivery) {
 		log.Error().Err(err).Msg("job not settled; it will be delivered again")
 		return
 	}
+	w.poison.settled(d)
 	switch result.verb {
 	case retry:
 		log.Warn().Err(result.err).Msg("job delayed")
@@ -189,6 +192,8 @@ func (w *Worker) work(ctx context.Context, d *stream.Delivery) outcome {
 		return w.inbound(ctx, d)
 	case stream.Status:
 		return w.judge(ctx, d, w.status(ctx, d))
+	case stream.Replay:
+		return w.replay(ctx, d)
 	case stream.Delete:
 		return w.judge(ctx, d, w.delete(ctx, d))
 	}
@@ -209,6 +214,11 @@ func (w *Worker) inbound(ctx context.Context, d *stream.Delivery) outcome {
 	if err != nil {
 		return w.judge(ctx, d, err)
 	}
+	return w.media(ctx, d, hook, message)
+}
+
+// media takes the media of a message side by side.
+func (w *Worker) media(ctx context.Context, d *stream.Delivery, hook webhook, message store.Message) outcome {
 	results := make([]outcome, len(hook.media))
 	var media sync.WaitGroup
 	for i := range hook.media {
@@ -245,6 +255,12 @@ func (w *Worker) receive(ctx context.Context, d *stream.Delivery, hook webhook) 
 	if message.Fingerprint != hook.fingerprint() {
 		return message, errConflict
 	}
+	return w.announceMessage(ctx, message)
+}
+
+// announceMessage publishes the received event of a message that has none, and
+// notes it in the record.
+func (w *Worker) announceMessage(ctx context.Context, message store.Message) (store.Message, error) {
 	if message.Announced != 0 {
 		return message, nil
 	}

@@ -76,6 +76,33 @@ func (s *Store) DeleteBlobs(ctx context.Context, account AccountSID, message Mes
 	return nil
 }
 
+// DeleteBlob removes one blob of a medium. None is no error.
+func (s *Store) DeleteBlob(ctx context.Context, account AccountSID, message MessageSID, media MediaSID, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	return s.bucket.Delete(ctx, s.BlobKey(account, message, media, name))
+}
+
+// Damaged reads all blobs of a record and returns the names of those that are not
+// there or not what the record says. A store that keeps its word has none.
+func (s *Store) Damaged(ctx context.Context, m Media) (names []string, err error) {
+	blobs := map[string]Blob{Original: m.Blob}
+	for _, v := range m.Variants {
+		blobs[v.Name] = v.Blob
+	}
+	for name, want := range blobs {
+		got, err := s.describeBlob(ctx, s.BlobKey(m.Account, m.Message, m.SID, name))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		if got != want {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
 // walk yields all objects below prefix in order, in pages.
 func walk(ctx context.Context, b Bucket, prefix string) iter.Seq2[Object, error] {
 	const page = 1000 // the most that one S3 listing returns

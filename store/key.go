@@ -18,12 +18,14 @@ const Original = "original"
 //	message/<AC>/<MM>.json          the Message record
 //	media/<AC>/<MM>/<ME>.json       the Media record
 //	media/<AC>/<MM>/<ME>/<name>     its blobs: the original and the variants
+//	fitting/<AC>/<MM>/<ME>          that a picture is being fitted that may be poison
 //	selftest/<random>               what OpenMinIO probes with
 //	ping                            never stored; what Ping asks for
 const (
 	mediaRoot    = "media/"
 	recordSuffix = ".json"
 	selfTestRoot = "selftest/"
+	fittingRoot  = "fitting/"
 	pingKey      = "ping"
 )
 
@@ -43,6 +45,10 @@ func mediaKey(account AccountSID, message MessageSID, media MediaSID) string {
 // blobFolder is the prefix of all blobs of a medium.
 func blobFolder(account AccountSID, message MessageSID, media MediaSID) string {
 	return mediaFolder(account, message) + media.s + "/"
+}
+
+func fittingKey(account AccountSID, message MessageSID, media MediaSID) string {
+	return fittingRoot + account.s + "/" + message.s + "/" + media.s
 }
 
 // BlobKey is the key of a medium's blob, for [MinIO.Presign].

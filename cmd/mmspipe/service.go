@@ -193,6 +193,9 @@ func (s *service) startWorker(context.Context) error {
 		Fitter:  resize.New(resize.Options{Memory: s.fitMemory, MaxPixels: s.maxPixels}),
 		Log:     s.log, TempDir: s.tempDir(), Jobs: s.workers, GiveUp: s.giveUp, Drain: drainTimeout, Hold: s.disk.full,
 	})
+	if err := s.startRecheck(worker); err != nil { // stopped after the worker
+		return err
+	}
 	// The worker is stopped in its turn, not when the service's context ends:
 	// requests that are being answered come first.
 	pulling, stopPulling := context.WithCancel(context.Background())
