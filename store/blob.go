@@ -65,7 +65,7 @@ func (s *Store) OpenBlob(ctx context.Context, account AccountSID, message Messag
 // DeleteBlobs removes all blobs of a medium. None is no error. The record must
 // be a tombstone by then.
 func (s *Store) DeleteBlobs(ctx context.Context, account AccountSID, message MessageSID, media MediaSID) error {
-	for o, err := range walk(ctx, s.bucket, blobFolder(account, message, media)) {
+	for o, err := range walk(ctx, s.bucket, blobFolder(account, message, media), "", maxPage) {
 		if err != nil {
 			return err
 		}
@@ -103,11 +103,14 @@ func (s *Store) Damaged(ctx context.Context, m Media) (names []string, err error
 	return names, nil
 }
 
-// walk yields all objects below prefix in order, in pages.
-func walk(ctx context.Context, b Bucket, prefix string) iter.Seq2[Object, error] {
-	const page = 1000 // the most that one S3 listing returns
+// maxPage is the most that one S3 listing returns.
+const maxPage = 1000
+
+// walk yields all objects below prefix that come after a key, in order. It asks
+// for a page when the one before it is used up.
+func walk(ctx context.Context, b Bucket, prefix, after string, page int) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		after := ""
+		after := after
 		for {
 			list, err := b.List(ctx, prefix, after, page)
 			if err != nil {

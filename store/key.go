@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Original is the name of the blob that holds the bytes of a medium as they
@@ -19,10 +22,16 @@ const Original = "original"
 //	media/<AC>/<MM>/<ME>.json       the Media record
 //	media/<AC>/<MM>/<ME>/<name>     its blobs: the original and the variants
 //	fitting/<AC>/<MM>/<ME>          that a picture is being fitted that may be poison
+//	index/<AC>/time/<day>/<time>-<MM>             entries of the index, all empty:
+//	index/<AC>/from/<number>/<day>/<time>-<MM>    the numbers are hashed, and days
+//	index/<AC>/to/<number>/<day>/<time>-<MM>      and times count down, so that the
+//	index/<AC>/failed/<day>/<time>-<MM>-<name>    newest message comes first
 //	selftest/<random>               what OpenMinIO probes with
 //	ping                            never stored; what Ping asks for
 const (
+	messageRoot  = "message/"
 	mediaRoot    = "media/"
+	indexRoot    = "index/"
 	recordSuffix = ".json"
 	selfTestRoot = "selftest/"
 	fittingRoot  = "fitting/"
@@ -30,7 +39,24 @@ const (
 )
 
 func messageKey(account AccountSID, message MessageSID) string {
-	return "message/" + account.s + "/" + message.s + recordSuffix
+	return messageFolder(account) + message.s + recordSuffix
+}
+
+// messageFolder is the prefix of all message records of an account.
+func messageFolder(account AccountSID) string { return messageRoot + account.s + "/" }
+
+// ParseMessageKey takes the key of a Message record apart. It is false for every
+// other key.
+func ParseMessageKey(key string) (AccountSID, MessageSID, bool) {
+	rest, isMessage := strings.CutPrefix(key, messageRoot)
+	rest, isRecord := strings.CutSuffix(rest, recordSuffix)
+	first, second, _ := strings.Cut(rest, "/")
+	account, err1 := ParseAccountSID(first)
+	message, err2 := ParseMessageSID(second)
+	if !isMessage || !isRecord || err1 != nil || err2 != nil {
+		return AccountSID{}, MessageSID{}, false
+	}
+	return account, message, true
 }
 
 // mediaFolder is the prefix of all keys of a message's media.
@@ -155,4 +181,79 @@ func (s *Store) HashNumber(number string) string {
 	mac := hmac.New(sha256.New, s.secret)
 	fmt.Fprintf(mac, "number|%s", number)
 	return hex.EncodeToString(mac.Sum(nil))[:32]
+}
+
+// indexFolder is the prefix of all index entries of an account.
+func indexFolder(account AccountSID) string { return indexRoot + account.s + "/" }
+
+// The four indexes of an account: the prefixes of their entries.
+
+func timeIndex(account AccountSID) string   { return indexFolder(account) + "time/" }
+func failedIndex(account AccountSID) string { return indexFolder(account) + "failed/" }
+
+func (s *Store) fromIndex(account AccountSID, number string) string {
+	return indexFolder(account) + "from/" + s.HashNumber(number) + "/"
+}
+
+func (s *Store) toIndex(account AccountSID, number string) string {
+	return indexFolder(account) + "to/" + s.HashNumber(number) + "/"
+}
+
+// place is where a message stands in an index: after all newer ones, and among
+// those of the same nanosecond by its SID.
+type place struct {
+	countdown int64 // see countdown
+	message   MessageSID
+}
+
+// countdown is how many nanoseconds there are from t to the end of int64, in the
+// year 2262. A time before 1970 or after that end counts as the nearest between.
+func countdown(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, 0)):
+		return math.MaxInt64
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return 0
+	}
+	return math.MaxInt64 - t.UnixNano()
+}
+
+// moment is the part of an entry's key that says when: a folder for each day
+// (UTC), because a page of a listing may cost what its folder holds, and the
+// countdown. All are equally long.
+func moment(countdown int64) string {
+	const day = int64(24 * time.Hour)
+	return fmt.Sprintf("%06d/%019d", math.MaxInt64/day-(math.MaxInt64-countdown)/day, countdown)
+}
+
+// entry is the end of an entry's key, below its index.
+func (p place) entry() string { return moment(p.countdown) + "-" + p.message.s }
+
+// parseEntry finds the place in the key of an entry. It is false for every other
+// key.
+func parseEntry(key string) (place, bool) {
+	parts := strings.Split(key[strings.LastIndexByte(key, '/')+1:], "-")
+	if !strings.HasPrefix(key, indexRoot) || len(parts) < 2 {
+		return place{}, false
+	}
+	p, err := parsePosition(parts[0] + parts[1])
+	return p, err == nil
+}
+
+// position is a place as others keep it: letters and digits alone, so that it can
+// be part of a URL.
+func (p place) position() string { return fmt.Sprintf("%019d%s", p.countdown, p.message) }
+
+// parsePosition is the reverse of position.
+func parsePosition(position string) (place, error) {
+	digits := position[:min(19, len(position))]
+	if strings.Trim(digits, "0123456789") != "" {
+		return place{}, fmt.Errorf("%w %.60q", ErrPosition, position)
+	}
+	n, err1 := strconv.ParseInt(digits, 10, 64)
+	message, err2 := ParseMessageSID(position[len(digits):])
+	if err1 != nil || err2 != nil {
+		return place{}, fmt.Errorf("%w %.60q", ErrPosition, position)
+	}
+	return place{n, message}, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -41,12 +42,41 @@ type Message struct {
 	// Failures holds the media that were given up, by the SID they would have
 	// had. A medium that is stored later leaves it.
 	Failures map[MediaSID]Failure `json:"failures,omitempty"`
+	// FailedEntry is the end of the key of the message's entry in the index of
+	// those with failures. The Store makes it anew whenever a message gains its
+	// first failure, so that who removes the entry of an earlier failure can
+	// never remove this one's.
+	FailedEntry string `json:"failedEntry,omitempty"`
+
+	// Events holds the feed sequences of those of the message's events that
+	// stand nowhere else in its records.
+	Events []uint64 `json:"events,omitempty"`
+	// Deleted makes the record a tombstone: the message is gone, and a late
+	// worker must not bring it back.
+	Deleted time.Time `json:"deleted,omitzero"`
 
 	// Revision is made anew by each write, so that no two writes of a record
 	// have the same ETag.
 	Revision string `json:"revision"`
 
 	etag string // of the stored record; what an update is conditional on
+}
+
+// tombstone is what stays of a deleted message: nothing that anyone wrote, and
+// no number, nor anything by which one could try numbers out.
+func (m Message) tombstone() Message {
+	events := slices.Clone(m.Events)
+	for _, failure := range m.Failures {
+		if failure.Announced != 0 {
+			events = append(events, failure.Announced)
+		}
+	}
+	slices.Sort(events)
+	return Message{
+		Account: m.Account, SID: m.SID, Direction: m.Direction, NumMedia: m.NumMedia,
+		DateCreated: m.DateCreated, DateUpdated: m.DateUpdated, Deleted: m.Deleted,
+		Announced: m.Announced, Events: slices.Compact(events),
+	}
 }
 
 // Failure says why a medium was given up.

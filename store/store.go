@@ -68,54 +68,6 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// CreateMessage stores m if there is no record of that message yet and returns
-// it and true. Otherwise it returns the stored record and false.
-func (s *Store) CreateMessage(ctx context.Context, m Message) (stored Message, created bool, err error) {
-	stored, err = s.putMessage(ctx, m, IfAbsent())
-	if errors.Is(err, ErrPrecondition) {
-		stored, err = s.Message(ctx, m.Account, m.SID)
-		return stored, false, err
-	}
-	return stored, err == nil, err
-}
-
-// Message returns the record of a message, or [ErrNotFound].
-func (s *Store) Message(ctx context.Context, account AccountSID, message MessageSID) (Message, error) {
-	m, etag, err := load[Message](ctx, s.bucket, messageKey(account, message))
-	m.etag = etag
-	return m, err
-}
-
-// UpdateMessage applies change to the stored record, stores the result, and
-// returns it. When another writer was faster, change is applied again to what
-// that one stored. An error of change is returned as it is and nothing is
-// written. An absent record is [ErrNotFound].
-func (s *Store) UpdateMessage(ctx context.Context, account AccountSID, message MessageSID, change func(*Message) error) (Message, error) {
-	for {
-		m, err := s.Message(ctx, account, message)
-		if err != nil {
-			return Message{}, err
-		}
-		if err := change(&m); err != nil {
-			return Message{}, err
-		}
-		m.Account, m.SID = account, message
-		stored, err := s.putMessage(ctx, m, IfMatch(m.etag))
-		if !errors.Is(err, ErrPrecondition) {
-			return stored, err
-		}
-	}
-}
-
-func (s *Store) putMessage(ctx context.Context, m Message, cond Condition) (_ Message, err error) {
-	m.Revision = rand.Text()
-	m.etag, err = save(ctx, s.bucket, messageKey(m.Account, m.SID), m, cond)
-	if err != nil {
-		return Message{}, err
-	}
-	return m, nil
-}
-
 // CreateMedia stores m if there is no record of that medium yet and returns it
 // and true. Otherwise it returns the stored record, which may be a tombstone
 // (Deleted is set), and false. The blobs of m must have been stored.
@@ -167,7 +119,7 @@ func (s *Store) putMedia(ctx context.Context, m Media, cond Condition) (_ Media,
 // out. A message without media, or that is not known, has none.
 func (s *Store) ListMedia(ctx context.Context, account AccountSID, message MessageSID) ([]Media, error) {
 	var list []Media
-	for o, err := range walk(ctx, s.bucket, mediaFolder(account, message)) {
+	for o, err := range walk(ctx, s.bucket, mediaFolder(account, message), "", maxPage) {
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,194 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ErrPosition is wrapped by the error of a query whose After is no position of
+// an entry.
+var ErrPosition = errors.New("malformed position")
+
+// MessageQuery says which messages of an account are asked for. Zero values ask
+// for all of them.
+type MessageQuery struct {
+	Account AccountSID
+	From    string // number of the sender
+	To      string // number of the recipient
+	Failed  bool   // only those with Failures
+
+	Since  time.Time // DateCreated is not before Since
+	Before time.Time // DateCreated is before Before
+
+	// After is the Position of an entry: only what comes behind it.
+	After string
+}
+
+// MessageEntry is a message and where it was found.
+type MessageEntry struct {
+	Message  Message
+	Position string // letters and digits, for MessageQuery.After; opaque, 53 bytes
+}
+
+// indexPage is how many entries are listed at once: enough for a page of 50
+// messages, as an API returns them, in spite of some that are stale.
+const indexPage = 100
+
+// staleAge is how long an entry may wait for its record. A write takes seconds
+// from the one to the other, and the jobs that begin it again are given up
+// within a day.
+const staleAge = 24 * time.Hour
+
+// Messages yields the visible messages that q asks for, the newest first by
+// DateCreated, each at most once. An error ends them; a malformed position is
+// [ErrPosition].
+//
+// It walks one index (of failures, else of the sender, else of the recipient,
+// else of all messages) from the place that q names, and reads what is yielded
+// as it goes. Breaking off after n messages costs n reads of records, those of
+// entries that the rest of q excludes, and one listing for each hundred.
+//
+// Entries may be stale, because they are written before their record and
+// removed after it: nothing is yielded for those. One that leads to a tombstone,
+// or was stale for a day, is removed on the way. So who has walked all messages
+// of a number and deleted them leaves no entry behind among those of that
+// number, even if an earlier attempt was interrupted.
+func (s *Store) Messages(ctx context.Context, q MessageQuery) iter.Seq2[MessageEntry, error] {
+	return func(yield func(MessageEntry, error) bool) {
+		after, err := q.start()
+		if err != nil {
+			yield(MessageEntry{}, err)
+			return
+		}
+		oldest := int64(math.MaxInt64)
+		if !q.Since.IsZero() {
+			oldest = countdown(q.Since)
+		}
+		index := s.index(q)
+		var last place
+		for o, err := range walk(ctx, s.bucket, index, index+after, indexPage) {
+			if err != nil {
+				yield(MessageEntry{}, err)
+				return
+			}
+			p, ok := parseEntry(o.Key)
+			if !ok || p == last { // the entry of a failure may be renewed meanwhile
+				continue
+			}
+			if p.countdown > oldest {
+				return
+			}
+			m, found, _, err := s.follow(ctx, q.Account, p, o)
+			if err != nil {
+				yield(MessageEntry{}, err)
+				return
+			}
+			if !found || !q.matches(m) {
+				continue
+			}
+			last = p
+			if !yield(MessageEntry{Message: m, Position: p.position()}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// index is the prefix of the narrowest index that has all that q asks for.
+func (s *Store) index(q MessageQuery) string {
+	switch {
+	case q.Failed:
+		return failedIndex(q.Account)
+	case q.From != "":
+		return s.fromIndex(q.Account, q.From)
+	case q.To != "":
+		return s.toIndex(q.Account, q.To)
+	}
+	return timeIndex(q.Account)
+}
+
+// start is what the entries of q come after, without their index.
+func (q MessageQuery) start() (string, error) {
+	const behind = "~" // comes after whatever may follow in a key
+	var after string
+	if !q.Before.IsZero() {
+		after = moment(countdown(q.Before)) + behind
+	}
+	if q.After == "" {
+		return after, nil
+	}
+	p, err := parsePosition(q.After)
+	return max(after, p.entry()+behind), err
+}
+
+// matches is true if m is what q asks for, as far as no index says so.
+func (q MessageQuery) matches(m Message) bool {
+	return (q.From == "" || q.From == m.From) && (q.To == "" || q.To == m.To)
+}
+
+// entries are the keys of all entries that lead to m.
+func (s *Store) entries(m Message) []string {
+	if !m.Deleted.IsZero() {
+		return nil
+	}
+	end := place{countdown(m.DateCreated), m.SID}.entry()
+	keys := []string{
+		timeIndex(m.Account) + end,
+		s.fromIndex(m.Account, m.From) + end,
+		s.toIndex(m.Account, m.To) + end,
+	}
+	if m.FailedEntry != "" {
+		keys = append(keys, failedIndex(m.Account)+end+"-"+m.FailedEntry)
+	}
+	return keys
+}
+
+// follow returns the message that an entry leads to, or false if the entry is
+// stale. It removes one that no message will ever have again.
+func (s *Store) follow(ctx context.Context, account AccountSID, p place, entry Object) (m Message, found, removed bool, err error) {
+	m, err = s.Message(ctx, account, p.message)
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return Message{}, false, false, err
+	case err == nil && slices.Contains(s.entries(m), entry.Key):
+		return m, true, false, nil
+	case m.Deleted.IsZero() && time.Since(entry.Modified) < staleAge:
+		return Message{}, false, false, nil // its record may be about to be written
+	}
+	err = s.bucket.Delete(ctx, entry.Key)
+	return Message{}, false, err == nil, err
+}
+
+func (s *Store) addEntries(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if _, err := s.bucket.Put(ctx, key, strings.NewReader(""), 0, Condition{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) removeEntries(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if err := s.bucket.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// without returns those of keys that are not among others.
+func without(keys, others []string) []string {
+	var rest []string
+	for _, key := range keys {
+		if !slices.Contains(others, key) {
+			rest = append(rest, key)
+		}
+	}
+	return rest
+}
