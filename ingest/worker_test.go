@@ -225,6 +225,7 @@ func TestSweepInbound(t *testing.T) {
 	var d *stream.Delivery
 	job := func(ctx context.Context, b store.Bucket) error { return h.attempt(d)(ctx, b) }
 	storetest.Sweep(t, storetest.Scenario{
+		Secret: []byte("secret"),
 		Open: func(t *testing.T) store.Bucket {
 			sent = h.send(simulate.Message{Media: []simulate.Media{{Data: picture(), ContentType: "image/jpeg"}}})
 			d = h.take()
@@ -251,6 +252,7 @@ func TestSweepFailure(t *testing.T) {
 	var d *stream.Delivery
 	job := func(ctx context.Context, b store.Bucket) error { return h.attempt(d)(ctx, b) }
 	storetest.Sweep(t, storetest.Scenario{
+		Secret: []byte("secret"),
 		Open: func(t *testing.T) store.Bucket {
 			sent = h.send(simulate.Message{Media: []simulate.Media{{Data: picture(), ContentType: "image/jpeg", Always: simulate.Gone}}})
 			d = h.take()
@@ -303,10 +305,10 @@ func TestSweepDelete(t *testing.T) {
 		}
 	}
 	t.Run("delete", func(t *testing.T) {
-		storetest.Sweep(t, storetest.Scenario{Open: open, Prepare: store1, Job: remove, Other: store1, Check: check})
+		storetest.Sweep(t, storetest.Scenario{Open: open, Secret: []byte("secret"), Prepare: store1, Job: remove, Other: store1, Check: check})
 	})
 	t.Run("delete after the tombstone", func(t *testing.T) {
-		storetest.Sweep(t, storetest.Scenario{Open: open, Prepare: func(ctx context.Context, b store.Bucket) error {
+		storetest.Sweep(t, storetest.Scenario{Open: open, Secret: []byte("secret"), Prepare: func(ctx context.Context, b store.Bucket) error {
 			if err := store1(ctx, b); err != nil {
 				return err
 			}
@@ -319,7 +321,7 @@ func TestSweepDelete(t *testing.T) {
 		}, Job: remove, Other: store1, Check: check})
 	})
 	t.Run("late worker", func(t *testing.T) {
-		storetest.Sweep(t, storetest.Scenario{Open: open, Prepare: func(ctx context.Context, b store.Bucket) error {
+		storetest.Sweep(t, storetest.Scenario{Open: open, Secret: []byte("secret"), Prepare: func(ctx context.Context, b store.Bucket) error {
 			return errors.Join(store1(ctx, b), remove(ctx, b))
 		}, Job: store1, Other: remove, Check: check})
 	})

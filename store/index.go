@@ -114,21 +114,26 @@ func (s *Store) index(q MessageQuery) string {
 
 // start is what the entries of q come after, without their index.
 func (q MessageQuery) start() (string, error) {
-	const behind = "~" // comes after whatever may follow in a key
 	var after string
 	if !q.Before.IsZero() {
-		after = moment(countdown(q.Before)) + behind
+		after = moment(countdown(q.Before))
 	}
 	if q.After == "" {
 		return after, nil
 	}
 	p, err := parsePosition(q.After)
-	return max(after, p.entry()+behind), err
+	return max(after, p.entry()+"~"), err // a tilde comes after whatever may follow in a key
 }
 
-// matches is true if m is what q asks for, as far as no index says so.
+// matches is true if m, which is in the index of q, is what q asks for.
 func (q MessageQuery) matches(m Message) bool {
-	return (q.From == "" || q.From == m.From) && (q.To == "" || q.To == m.To)
+	switch {
+	case q.From != "" && q.From != m.From, q.To != "" && q.To != m.To:
+		return false
+	case !q.Before.IsZero() && !m.DateCreated.Before(q.Before):
+		return false
+	}
+	return !m.DateCreated.Before(q.Since)
 }
 
 // entries are the keys of all entries that lead to m.

@@ -22,7 +22,7 @@ var second = sid(store.ParseMediaSID("ME" + strings.Repeat("f", 32)))
 func worker(fetched string) func(context.Context, store.Bucket) error {
 	return func(ctx context.Context, b store.Bucket) error {
 		s := store.New(b, nil)
-		if _, _, err := s.CreateMessage(ctx, store.Message{Account: account, SID: message, NumMedia: 2}); err != nil {
+		if _, _, err := s.CreateMessage(ctx, store.Message{Account: account, SID: message, NumMedia: 2, DateCreated: time.Unix(1e9, 0)}); err != nil {
 			return err
 		}
 		for _, medium := range []store.MediaSID{media, second} {
@@ -142,21 +142,25 @@ func TestInvariantOnDir(t *testing.T) {
 }
 
 func TestInvariantOnMinIO(t *testing.T) {
-	b := minioOpener(t)(t)
 	storetest.Sweep(t, storetest.Scenario{
-		Open: func(t *testing.T) store.Bucket { // the one bucket, emptied
-			t.Helper()
-			objects, err := b.List(t.Context(), "", "", 1000)
-			for _, o := range objects {
-				err = errors.Join(err, b.Delete(t.Context(), o.Key))
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		},
+		Open:  emptier(minioOpener(t)(t)),
 		Job:   worker("as fetched first"),
 		Other: deletion,
 		Check: wantStored(second),
 	})
+}
+
+// emptier returns a function that returns b, emptied.
+func emptier(b store.Bucket) func(*testing.T) store.Bucket {
+	return func(t *testing.T) store.Bucket {
+		t.Helper()
+		objects, err := b.List(t.Context(), "", "", 1000)
+		for _, o := range objects {
+			err = errors.Join(err, b.Delete(t.Context(), o.Key))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
 }

@@ -14,6 +14,8 @@ import (
 type Scenario struct {
 	// Open returns an empty bucket.
 	Open func(t *testing.T) store.Bucket
+	// Secret is that of the Stores over it.
+	Secret []byte
 	// Prepare, if not nil, stores what is there before the job begins.
 	Prepare func(ctx context.Context, b store.Bucket) error
 	// Job is what is interrupted. It is run again, as a queue would, until it
@@ -90,25 +92,32 @@ func (s Scenario) run(t *testing.T, d disturbance) (calls int) {
 		if d.other && call == d.call {
 			met = true
 			untilDone(t, "other", b, s.Other)
-			Audit(t, b)
+			s.audit(t, b)
 		}
 	}
 	err := s.Job(t.Context(), faulty)
 	if d.die && faulty.Calls() >= d.call && !errors.Is(err, ErrFault) {
 		t.Errorf("the job returns %v although the bucket failed", err)
 	}
-	Audit(t, b)
+	s.audit(t, b)
 	if err != nil {
 		untilDone(t, "job", b, s.Job)
 	}
 	if s.Other != nil && !met {
 		untilDone(t, "other", b, s.Other)
 	}
-	if orphans := Audit(t, b); len(orphans) > 0 {
+	if orphans := s.audit(t, b); len(orphans) > 0 {
 		t.Errorf("blobs without a record: %v", orphans)
 	}
 	s.Check(t, b)
 	return faulty.Calls()
+}
+
+// audit is [Audit], and [AuditIndex] but for stale entries.
+func (s Scenario) audit(t *testing.T, b store.Bucket) (orphans []string) {
+	t.Helper()
+	AuditIndex(t, b, s.Secret)
+	return Audit(t, b)
 }
 
 // untilDone runs a job as often as a queue would deliver it.
