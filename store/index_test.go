@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,14 +73,11 @@ func found(t testing.TB, s *store.Store, q store.MessageQuery, limit int) (numbe
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := 0
-		for i := range 100_000 {
-			if messageSID(i) == entry.Message.SID {
-				n = i
-				break
-			}
+		n, err := strconv.ParseInt(entry.Message.SID.String()[2:], 16, 64)
+		if err != nil {
+			t.Fatal(err)
 		}
-		numbers, position = append(numbers, n), entry.Position
+		numbers, position = append(numbers, int(n)), entry.Position
 		if len(numbers) == limit {
 			break
 		}
@@ -355,4 +353,19 @@ func FuzzPosition(f *testing.F) {
 			t.Errorf("after %q: %d messages, failed: %v", position, got, failed)
 		}
 	})
+}
+
+// BenchmarkCreateMessage makes messages from ever other numbers to one.
+func BenchmarkCreateMessage(b *testing.B) {
+	s := store.New(benchmarkDir(b), []byte("secret"))
+	created := time.Unix(1.7e9, 0)
+	for n := 0; b.Loop(); n++ {
+		m := store.Message{
+			Account: account, SID: sid(store.ParseMessageSID(fmt.Sprintf("MM%032x", n))),
+			From: fmt.Sprintf("+1401%07d", n), To: "+15017122661", DateCreated: created.Add(time.Duration(n) * time.Second),
+		}
+		if _, _, err := s.CreateMessage(b.Context(), m); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -186,3 +186,18 @@ func FuzzParseSID(f *testing.F) {
 		}
 	})
 }
+
+func TestParseMessageKey(t *testing.T) {
+	key := "message/" + account.String() + "/" + message.String() + ".json"
+	if a, m, ok := store.ParseMessageKey(key); !ok || a != account || m != message {
+		t.Errorf("%s: %s, %s, %v", key, a, m, ok)
+	}
+	for _, other := range []string{
+		"", "/" + key, key + "/x", key + ".json", strings.TrimSuffix(key, ".json"), strings.Replace(key, "AC", "MM", 1),
+		strings.Replace(key, "message", "media", 1), strings.Replace(key, "/MM", "/x/MM", 1),
+	} {
+		if a, m, ok := store.ParseMessageKey(other); ok || a != (store.AccountSID{}) || m != (store.MessageSID{}) {
+			t.Errorf("%q: %s, %s, %v, want none", other, a, m, ok)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mmspipe/store"
 	"mmspipe/store/storetest"
@@ -96,5 +97,48 @@ func TestAudit(t *testing.T) {
 				t.Errorf("failed: %v, want %v; orphans %v, want %d", r.failed, c.fails, orphans, c.orphans)
 			}
 		})
+	}
+}
+
+func TestAuditIndex(t *testing.T) {
+	b := openDir(t)
+	secret := []byte("secret")
+	s := store.New(b, secret)
+	account, message, ok := store.ParseMessageKey("message/AC" + strings.Repeat("0", 32) + "/MM" + strings.Repeat("0", 32) + ".json")
+	if !ok {
+		t.Fatal("not a key")
+	}
+	m := store.Message{Account: account, SID: message, From: "+1", To: "+2", DateCreated: time.Unix(1e9, 0)}
+	m.Failures = map[store.MediaSID]store.Failure{{}: {}}
+	if _, _, err := s.CreateMessage(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if stale := storetest.AuditIndex(t, b, secret); stale != 0 {
+		t.Errorf("%d stale entries of a sound index", stale)
+	}
+	entries, err := b.List(t.Context(), "index", "", 10)
+	if err != nil || len(entries) != 4 {
+		t.Fatalf("entries %+v, %v, want 4", entries, err)
+	}
+	for _, entry := range entries {
+		if err := b.Delete(t.Context(), entry.Key); err != nil {
+			t.Fatal(err)
+		}
+		r := &recorder{TB: t}
+		if storetest.AuditIndex(r, b, secret); !r.failed {
+			t.Errorf("%s is missing, and nobody says so", entry.Key)
+		}
+		stray := strings.Replace(entry.Key, "MM0", "MM1", 1)
+		for _, key := range []string{entry.Key, stray} {
+			if _, err := b.Put(t.Context(), key, strings.NewReader(""), 0, store.Condition{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if stale := storetest.AuditIndex(t, b, secret); stale != 1 {
+			t.Errorf("%d stale entries, want that of %s", stale, stray)
+		}
+		if err := b.Delete(t.Context(), stray); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
