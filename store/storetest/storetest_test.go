@@ -108,8 +108,12 @@ func TestAuditIndex(t *testing.T) {
 	if !ok {
 		t.Fatal("not a key")
 	}
+	medium, err := store.ParseMediaSID("ME" + strings.Repeat("0", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	m := store.Message{Account: account, SID: message, From: "+1", To: "+2", DateCreated: time.Unix(1e9, 0)}
-	m.Failures = map[store.MediaSID]store.Failure{{}: {}}
+	m.Failures = map[store.MediaSID]store.Failure{medium: {}}
 	if _, _, err := s.CreateMessage(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
