@@ -56,8 +56,9 @@ const staleAge = 24 * time.Hour
 // Entries may be stale, because they are written before their record and
 // removed after it: nothing is yielded for those. One that leads to a tombstone,
 // or was stale for a day, is removed on the way. So who has walked all messages
-// of a number and deleted them leaves no entry behind among those of that
-// number, even if an earlier attempt was interrupted.
+// from and to a number and deleted them leaves no entry of that number behind,
+// even if an earlier attempt was interrupted, but for those of a message that is
+// just being received.
 func (s *Store) Messages(ctx context.Context, q MessageQuery) iter.Seq2[MessageEntry, error] {
 	return func(yield func(MessageEntry, error) bool) {
 		after, err := q.start()

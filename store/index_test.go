@@ -234,6 +234,37 @@ func TestMessagesCostWhatTheyYield(t *testing.T) {
 	}
 }
 
+// A message that fails again while it is met, at the end of a listing's page, has
+// another entry on the next one.
+func TestMessagesMeetsEachOnce(t *testing.T) {
+	const messages = 100 // a page of a listing
+	s := newStore(t)
+	for n := range messages {
+		m := text(n, alice, bob, -time.Duration(n)*time.Second)
+		if err := failing(&m); err != nil {
+			t.Fatal(err)
+		}
+		create(t, s, m)
+	}
+	met := 0
+	for entry, err := range s.Messages(t.Context(), store.MessageQuery{Account: account, Failed: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		met++
+		for renewed := entry.Message; met == messages && renewed.FailedEntry <= entry.Message.FailedEntry; {
+			update(t, s, messages-1, healed)
+			update(t, s, messages-1, failing)
+			if renewed, err = s.Message(t.Context(), account, entry.Message.SID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if met != messages {
+		t.Errorf("met %d messages, want %d", met, messages)
+	}
+}
+
 // writeMessage puts files where Dir keeps a message and its entries.
 func writeMessage(t testing.TB, path string, s *store.Store, m store.Message) {
 	t.Helper()
