@@ -1,11 +1,10 @@
 package simulate
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
-	"encoding/xml"
 	"fmt"
 	"net"
 	"net/http"
@@ -71,11 +70,18 @@ func ParseFault(name string) (Fault, error) {
 // hosted is a medium at its address.
 type hosted struct {
 	Media
+	sid       string
+	message   *message
 	path      string
 	modified  time.Time
+	deleted   bool
 	requests  int // at the API
 	downloads int // at the CDN
 }
+
+// there tells whether a medium can be had: its message's are there already, and
+// it has not been deleted. The caller holds the lock.
+func (h *hosted) there() bool { return h != nil && !h.deleted && h.message.late == 0 }
 
 // link is a signed URL of the CDN.
 type link struct {
@@ -84,7 +90,7 @@ type link struct {
 	expires time.Time
 }
 
-// linkLife is how long a CDN URL is good for (Twilio Help, article 223183748).
+// linkLife is Options.LinkLife unless set.
 const linkLife = 4 * time.Hour
 
 // Requests is how often a medium was asked for at the API.
@@ -112,7 +118,7 @@ func (s *Simulator) ask(path string) (*hosted, Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.media[path[strings.LastIndexByte(path, '/')+1:]]
-	if m == nil || m.path != path {
+	if !m.there() || m.path != path {
 		return nil, ""
 	}
 	m.requests++
@@ -122,16 +128,15 @@ func (s *Simulator) ask(path string) (*hosted, Fault) {
 	return m, m.Always
 }
 
-// serveAPI is the provider's Media resource, content only.
-func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
-	user, password, _ := r.BasicAuth()
-	if subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(s.o.Account+":"+s.o.Token)) != 1 {
-		unauthorized(w)
+// serveContent is the provider's Media resource without a suffix: the bytes.
+func (s *Simulator) serveContent(w http.ResponseWriter, r *http.Request) {
+	if s.throttled(FetchContent) {
+		restError(w, r, http.StatusTooManyRequests, 20429, "Too Many Requests")
 		return
 	}
 	m, fault := s.ask(r.URL.Path)
 	if m == nil {
-		restError(w, http.StatusNotFound, 20404, "The requested resource "+r.URL.Path+" was not found")
+		restError(w, r, http.StatusNotFound, 20404, "The requested resource "+r.URL.Path+" was not found")
 		return
 	}
 	if target, ok := strings.CutPrefix(string(fault), "redirect:"); ok {
@@ -140,14 +145,11 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	switch status, _ := strconv.Atoi(string(fault)); {
 	case fault == Unauthorized:
-		unauthorized(w)
-	case fault == TooMany:
-		w.Header().Set("Retry-After", "1")
-		restError(w, http.StatusTooManyRequests, 20429, "Too Many Requests")
+		unauthorized(w, r)
 	case s.o.Direct && fault == RedirectLoop:
 		http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
 	case status != 0 && (s.o.Direct || fault != Forbidden):
-		restError(w, status, 20000+status, http.StatusText(status))
+		restError(w, r, status, 20000+status, http.StatusText(status))
 	case s.o.Direct:
 		serveBody(w, r, m, fault)
 	default:
@@ -155,29 +157,19 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// unauthorized answers as to wrong credentials.
-func unauthorized(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
-	restError(w, http.StatusUnauthorized, 20003, "Authenticate")
-}
-
-// restError answers as Twilio's API does where the path has no suffix.
-func restError(w http.ResponseWriter, status, code int, message string) {
-	w.Header().Set("Content-Type", "application/xml")
-	w.WriteHeader(status)
-	var escaped strings.Builder
-	_ = xml.EscapeText(&escaped, []byte(message)) // a Builder takes everything
-	fmt.Fprintf(w, "<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>%d</Code><Message>%s</Message>"+
-		"<MoreInfo>https://www.twilio.com/docs/errors/%d</MoreInfo><Status>%d</Status></RestException></TwilioResponse>", code, escaped.String(), code, status)
-}
-
 // sign makes a CDN URL for one request.
 func (s *Simulator) sign(m *hosted, fault Fault) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	expires := time.Now().Add(linkLife)
+	now := time.Now()
+	for len(s.expiring) > 0 && now.After(s.links[s.expiring[0]].expires) {
+		delete(s.links, s.expiring[0])
+		s.expiring = s.expiring[1:]
+	}
+	expires := now.Add(cmp.Or(s.o.LinkLife, linkLife))
 	signature := rand.Text()
 	s.links[signature] = link{m, fault, expires}
+	s.expiring = append(s.expiring, signature)
 	return fmt.Sprintf("%s/%s/%s?Expires=%d&Signature=%s&Key-Pair-Id=SIMULATED",
 		s.cdnURL, s.o.Account, m.path[len(m.path)-32:], expires.Unix(), signature)
 }
@@ -191,10 +183,15 @@ func (s *Simulator) serveCDN(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	l, ok := s.links[r.URL.Query().Get("Signature")]
-	if ok {
+	gone := ok && l.medium.deleted
+	if ok && !gone {
 		l.medium.downloads++
 	}
 	s.mu.Unlock()
+	if gone {
+		http.Error(w, "<Error><Code>NoSuchKey</Code></Error>", http.StatusNotFound)
+		return
+	}
 	if !ok || time.Now().After(l.expires) || l.fault == Forbidden {
 		http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
 		return

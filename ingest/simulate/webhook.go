@@ -28,13 +28,20 @@ const (
 	maxAnswer = 64 << 10
 )
 
-// Message is an inbound message.
+// Message is a message, inbound unless it says otherwise.
 type Message struct {
 	SID      string // made up if empty
 	From, To string // made up if empty
 	Body     string
 	Media    []Media
 	Forged   bool // signed with another token
+
+	// Outbound is a message that somebody else sent through the API. Its webhook
+	// is the status callback that it was delivered.
+	Outbound bool
+	// Late is how many lists of its media are empty, although it has some, before
+	// these are there.
+	Late int
 }
 
 // Sent is a message that was sent, and what came of it.
@@ -54,18 +61,13 @@ type Sent struct {
 // Send hosts a message's media and sends its webhook. An error means that there
 // was no answer.
 func (s *Simulator) Send(ctx context.Context, m Message) (Sent, error) {
-	sent := s.host(m)
-	sent.token = s.o.Token
-	if m.Forged {
-		sent.token += "forged"
-	}
-	return s.post(ctx, sent)
+	return s.post(ctx, s.target(), s.Host(m, time.Now()))
 }
 
 // Repeat sends a message's webhook again, as a retry does: the same parameters,
 // the media where they were.
 func (s *Simulator) Repeat(ctx context.Context, sent Sent) (Sent, error) {
-	return s.post(ctx, sent)
+	return s.post(ctx, s.target(), sent)
 }
 
 // Fallback sends a message's webhook again as Twilio does to a fallback URL: with
@@ -74,54 +76,34 @@ func (s *Simulator) Fallback(ctx context.Context, sent Sent) (Sent, error) {
 	sent.Form = maps.Clone(sent.Form)
 	sent.Form.Set("ErrorCode", "11200")
 	sent.Form.Set("ErrorUrl", s.target())
-	return s.post(ctx, sent)
+	return s.post(ctx, s.target(), sent)
 }
 
-// StatusCallback sends the status of a message that was sent elsewhere
-// (https://www.twilio.com/docs/messaging/guides/track-outbound-message-status).
+// StatusCallback sends the status of a message that was sent elsewhere to the
+// webhook. The message need not be one that is kept here.
 func (s *Simulator) StatusCallback(ctx context.Context, messageSID, status string) (Sent, error) {
-	return s.post(ctx, Sent{MessageSID: messageSID, token: s.o.Token, Form: url.Values{
-		"MessageSid": {messageSID}, "SmsSid": {messageSID}, "AccountSid": {s.o.Account},
-		"From": {"+15005550006"}, "To": {"+15005550009"}, "MessageStatus": {status}, "SmsStatus": {status}, "ApiVersion": {"2010-04-01"},
-	}})
+	s.mu.Lock()
+	m := cmp.Or(s.messages[messageSID], &message{sid: messageSID, from: "+15005550006", to: "+15005550009"})
+	form := s.callback(m, status)
+	s.mu.Unlock()
+	return s.post(ctx, s.target(), Sent{MessageSID: messageSID, token: s.o.Token, Form: form})
 }
 
-// host gives a message and its media SIDs and makes the form.
-func (s *Simulator) host(m Message) Sent {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sent := Sent{MessageSID: m.SID}
-	if sent.MessageSID == "" {
-		prefix := "SM"
-		if len(m.Media) > 0 {
-			prefix = "MM"
-		}
-		sent.MessageSID = s.sid(prefix)
+// callback is the form of a status callback
+// (https://www.twilio.com/docs/messaging/guides/track-outbound-message-status).
+// The caller holds the lock.
+func (s *Simulator) callback(m *message, status string) url.Values {
+	form := url.Values{
+		"MessageSid": {m.sid}, "SmsSid": {m.sid}, "AccountSid": {s.o.Account}, "From": {m.from}, "To": {m.to},
+		"MessageStatus": {status}, "SmsStatus": {status}, "ApiVersion": {apiVersion},
 	}
-	number := func(given string) string {
-		if given == "" {
-			return fmt.Sprintf("+1415555%04d", s.rand.IntN(10000))
-		}
-		return given
+	if m.service != "" {
+		form.Set("MessagingServiceSid", m.service)
 	}
-	sent.Form = form(s.o.Account, sent.MessageSID, number(m.From), number(m.To), m.Body, len(m.Media))
-	for i, medium := range m.Media {
-		sid := s.sid("ME")
-		h := &hosted{
-			Media: medium, modified: time.Now(),
-			path: fmt.Sprintf("/2010-04-01/Accounts/%s/Messages/%s/Media/%s", s.o.Account, sent.MessageSID, sid),
-		}
-		s.media[sid] = h
-		address := medium.URL
-		if address == "" {
-			address = s.origin + h.path
-		}
-		n := strconv.Itoa(i)
-		sent.Form.Set("MediaUrl"+n, address)
-		sent.Form.Set("MediaContentType"+n, medium.ContentType)
-		sent.MediaSIDs, sent.MediaURLs = append(sent.MediaSIDs, sid), append(sent.MediaURLs, address)
+	if m.code != 0 && (status == "failed" || status == "undelivered") {
+		form.Set("ErrorCode", strconv.Itoa(m.code))
 	}
-	return sent
+	return form
 }
 
 // form holds what every webhook of an inbound message carries, what is empty too.
@@ -129,7 +111,7 @@ func form(account, message, from, to, body string, media int) url.Values {
 	return url.Values{
 		"MessageSid": {message}, "SmsSid": {message}, "SmsMessageSid": {message}, "AccountSid": {account},
 		"From": {from}, "To": {to}, "Body": {body}, "NumMedia": {strconv.Itoa(media)}, "NumSegments": {strconv.Itoa(max(media, 1))},
-		"SmsStatus": {"received"}, "ApiVersion": {"2010-04-01"},
+		"SmsStatus": {"received"}, "ApiVersion": {apiVersion},
 		"FromCity": {"SAN FRANCISCO"}, "FromState": {"CA"}, "FromZip": {"94103"}, "FromCountry": {"US"},
 		"ToCity": {""}, "ToState": {"CA"}, "ToZip": {""}, "ToCountry": {"US"}, "ReferralNumMedia": {"0"},
 	}
@@ -141,10 +123,10 @@ func (s *Simulator) target() string {
 	return s.webhook
 }
 
-// post sends a form, and again as the connection overrides of the webhook's
+// post sends a form, and again as the connection overrides of the address's
 // fragment say (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
-func (s *Simulator) post(ctx context.Context, sent Sent) (Sent, error) {
-	address, fragment, _ := strings.Cut(s.target(), "#")
+func (s *Simulator) post(ctx context.Context, address string, sent Sent) (Sent, error) {
+	address, fragment, _ := strings.Cut(address, "#")
 	if address == "" {
 		return sent, errors.New("simulate: no webhook is set")
 	}

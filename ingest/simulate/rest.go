@@ -1,0 +1,206 @@
+package simulate
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Operation is what a request of the API does, named as in Twilio's OpenAPI
+// document and libraries.
+type Operation string
+
+// The operations that are played.
+const (
+	FetchAccount            Operation = "FetchAccount"
+	ListIncomingPhoneNumber Operation = "ListIncomingPhoneNumber"
+	CreateMessage           Operation = "CreateMessage"
+	ListMessage             Operation = "ListMessage"
+	FetchMessage            Operation = "FetchMessage"
+	DeleteMessage           Operation = "DeleteMessage"
+	ListMedia               Operation = "ListMedia"
+	FetchMedia              Operation = "FetchMedia"
+	DeleteMedia             Operation = "DeleteMedia"
+	FetchContent            Operation = "FetchContent" // the bytes of a medium, which the document leaves out
+)
+
+// route is how one operation is answered, under the lock.
+type route struct {
+	operation Operation
+	answer    func(*Simulator, call) answer
+}
+
+// routes are by the method and the path below the account, * for a SID.
+var routes = map[string]route{
+	"GET /":                      {FetchAccount, (*Simulator).fetchAccount},
+	"GET /IncomingPhoneNumbers":  {ListIncomingPhoneNumber, (*Simulator).listNumbers},
+	"POST /Messages":             {CreateMessage, (*Simulator).createMessage},
+	"GET /Messages":              {ListMessage, (*Simulator).listMessages},
+	"GET /Messages/*":            {FetchMessage, (*Simulator).fetchMessage},
+	"DELETE /Messages/*":         {DeleteMessage, (*Simulator).deleteMessage},
+	"GET /Messages/*/Media":      {ListMedia, (*Simulator).listMedia},
+	"GET /Messages/*/Media/*":    {FetchMedia, (*Simulator).fetchMedia},
+	"DELETE /Messages/*/Media/*": {DeleteMedia, (*Simulator).deleteMedia},
+}
+
+// call is a request that has found its route.
+type call struct {
+	operation      Operation
+	path           string // as it was asked for
+	message, media string // SIDs in the path
+	query, form    url.Values
+}
+
+// answer is what a call is answered with.
+type answer struct {
+	status  int
+	body    any    // sent as JSON; nothing if nil
+	code    int    // of an error, which is the body then
+	message string // of an error
+	fault   Fault  // what the client sees of the answer, if not all: Silent, Reset or Truncate
+}
+
+// notFound is the answer to a path that leads nowhere.
+func notFound(path string) answer {
+	return answer{status: http.StatusNotFound, code: 20404, message: "The requested resource " + path + " was not found"}
+}
+
+// invalid is the answer to a parameter that cannot be.
+func invalid(code int, message string) answer {
+	return answer{status: http.StatusBadRequest, code: code, message: message}
+}
+
+// Throttle answers every n-th request of an operation, counted from the start,
+// with 429 and Retry-After: 1; none if n is 0.
+func (s *Simulator) Throttle(o Operation, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.throttles[o] = n
+}
+
+// Calls is how often an operation was asked for with the right credentials,
+// whatever came of it.
+func (s *Simulator) Calls(o Operation) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[o]
+}
+
+// throttled counts a request and tells whether it is one too many.
+func (s *Simulator) throttled(o Operation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[o]++
+	n := s.throttles[o]
+	return n > 0 && s.calls[o]%n == 0
+}
+
+// serveAPI is the provider's API. Paths that end in .json are its resources, of
+// the others there is only the content of media.
+func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
+	path, isJSON := strings.CutSuffix(r.URL.Path, ".json")
+	below, ok := strings.CutPrefix(path+"/", accountsPath)
+	account, below, _ := strings.Cut(below, "/")
+	user, password, _ := r.BasicAuth()
+	right := subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(s.o.Account+":"+s.o.Token)) == 1
+	switch {
+	case !right || ok && account != s.o.Account:
+		unauthorized(w, r)
+	case !ok:
+		notFound(r.URL.Path).write(w, r)
+	case isJSON:
+		s.answer(r, strings.TrimSuffix(below, "/")).write(w, r)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		s.serveContent(w, r)
+	default:
+		restError(w, r, http.StatusMethodNotAllowed, 20004, "Method not allowed")
+	}
+}
+
+// answer finds the route of a request and takes it.
+func (s *Simulator) answer(r *http.Request, below string) answer {
+	if err := r.ParseForm(); err != nil {
+		return invalid(20001, "Invalid parameters.")
+	}
+	c := call{path: r.URL.Path, query: r.URL.Query(), form: r.PostForm}
+	parts := strings.Split(below, "/")
+	for i, sid := range map[int]*string{1: &c.message, 3: &c.media} {
+		if i < len(parts) {
+			*sid, parts[i] = parts[i], "*"
+		}
+	}
+	shape := " /" + strings.Join(parts, "/")
+	found, ok := routes[r.Method+shape]
+	if !ok {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+			if _, other := routes[method+shape]; other {
+				return answer{status: http.StatusMethodNotAllowed, code: 20004, message: "Method not allowed"}
+			}
+		}
+		return notFound(c.path)
+	}
+	c.operation = found.operation
+	if s.throttled(c.operation) {
+		return answer{status: http.StatusTooManyRequests, code: 20429, message: "Too Many Requests"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return found.answer(s, c)
+}
+
+// write sends an answer, or what its fault leaves of it.
+func (a answer) write(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case a.fault == Silent:
+		<-r.Context().Done()
+	case a.fault == Reset:
+		reset(w)
+	case a.code != 0:
+		restError(w, r, a.status, a.code, a.message)
+	case a.body == nil:
+		w.WriteHeader(a.status)
+	default:
+		body, err := json.Marshal(a.body)
+		if err != nil {
+			panic(err) // of a type of this package that has no JSON
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		w.WriteHeader(a.status)
+		if a.fault == Truncate {
+			body = body[:len(body)/2] // the server closes a connection whose body is short
+		}
+		_, _ = w.Write(body)
+	}
+}
+
+// unauthorized answers as to wrong credentials.
+func unauthorized(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
+	restError(w, r, http.StatusUnauthorized, 20003, "Authenticate")
+}
+
+// restError answers as Twilio's API does: in JSON where the path asks for it, and
+// in XML where it has no suffix (https://www.twilio.com/docs/usage/twilios-response).
+func restError(w http.ResponseWriter, r *http.Request, status, code int, message string) {
+	info := fmt.Sprintf("https://www.twilio.com/docs/errors/%d", code)
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	if strings.HasSuffix(r.URL.Path, ".json") {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "message": message, "more_info": info, "status": status})
+		return
+	}
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	var escaped strings.Builder
+	_ = xml.EscapeText(&escaped, []byte(message)) // a Builder takes everything
+	fmt.Fprintf(w, "<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>%d</Code><Message>%s</Message>"+
+		"<MoreInfo>%s</MoreInfo><Status>%d</Status></RestException></TwilioResponse>", code, escaped.String(), info, status)
+}
