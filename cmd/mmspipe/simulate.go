@@ -16,9 +16,9 @@ type simulateCommand struct {
 	Webhook     string   `required:"" placeholder:"URL" help:"Where webhooks are sent. Its fragment may say how to retry, such as #rc=5&rp=all."`
 	Account     string   `default:"AC00000000000000000000000000000001" placeholder:"AC…" help:"The account's SID."`
 	Token       string   `default:"simulated" help:"The account's auth token: signs webhooks and opens media."`
-	Listen      string   `default:"127.0.0.1:8090" placeholder:"HOST:PORT" help:"Where media are, as at the provider's API."`
+	Listen      string   `default:"127.0.0.1:8090" placeholder:"HOST:PORT" help:"Where messages and their media are, as at the provider's API."`
 	ListenCDN   string   `name:"listen-cdn" default:"127.0.0.1:8091" placeholder:"HOST:PORT" help:"Where the API redirects to."`
-	Count       int      `default:"1" help:"Messages to send."`
+	Count       int      `default:"1" help:"Messages to send. None if 0: only the API is played."`
 	Rate        float64  `help:"Messages a second at most; no bound unless set."`
 	Concurrency int      `default:"1" help:"Webhooks under way at once."`
 	Fault       []string `placeholder:"NAME" help:"What happens to the first requests for each medium, one each: 401, 403, 404, 410, 429, 500, 503, reset, stall, silent, drip, truncate, wrong-type, endless, redirect-loop or redirect:URL."`
@@ -28,7 +28,7 @@ type simulateCommand struct {
 
 // Help is the long form of the subcommand's help.
 func (simulateCommand) Help() string {
-	return `The handler that is tried must take the API's address for the provider's and may fetch from both: for mmspipe serve, --upstream=http://127.0.0.1:8090 --fetch-allow=127.0.0.1/32:8091. Media stay until Ctrl-C. The exit status is 0 if every webhook was answered 2xx.`
+	return `The handler that is tried must take the API's address for the provider's and may fetch from both: for mmspipe serve, --upstream=http://127.0.0.1:8090 --fetch-allow=127.0.0.1/32:8091. Media stay until Ctrl-C, and with --count=0 nothing is sent: the API starts without messages, and takes them as Twilio does, reading their media links and calling their status back. The exit status is 0 if every webhook was answered 2xx.`
 }
 
 // Run sends messages and hosts their media until ctx ends.
@@ -62,8 +62,8 @@ func (cmd simulateCommand) Run(ctx context.Context, std stdio) (err error) {
 	if len(result.Errors) > 0 {
 		return result.Errors[0]
 	}
-	if len(media) > 0 && ctx.Err() == nil {
-		fmt.Fprintf(std.err, "mmspipe: the media are at %s until Ctrl-C\n", twilio.Origin())
+	if (len(media) > 0 || cmd.Count == 0) && ctx.Err() == nil {
+		fmt.Fprintf(std.err, "mmspipe: the API and its media are at %s until Ctrl-C\n", twilio.Origin())
 		<-ctx.Done()
 	}
 	if refused > 0 {

@@ -37,7 +37,7 @@ type Outcome struct {
 	Answer Fault
 	// Callbacks are the statuses that are called back, in this order. If nil, sent
 	// and delivered, or failed, and before these queued with a Messaging Service;
-	// none if empty.
+	// none if empty. A message whose media cannot be read fails in the usual order.
 	Callbacks []string
 }
 

@@ -334,7 +334,10 @@ func TestInFlight(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].DateSent != nil {
 		t.Errorf("found %v, %v", found, err)
 	}
-	if err := s.Close(); err != nil {
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	eventually(t, "closed", func() bool { return len(closed) == 1 })
+	if err := <-closed; err != nil {
 		t.Error(err)
 	}
 	if accepted := s.Accepted(); !accepted[0].Done {
