@@ -42,6 +42,7 @@ type house struct {
 	account store.AccountSID
 	profile resize.Profile
 	allow   []fetch.Allow
+	hook    string // the webhook's URL
 }
 
 func newHouse(t *testing.T) *house {
@@ -66,7 +67,8 @@ func newHouse(t *testing.T) *house {
 	receiver.Config.Handler = NewReceiver(ReceiverOptions{PublicURL: h.parse(origin), Accounts: Accounts{h.account: {testToken}}, Streams: streams, Log: zerolog.Nop()})
 	receiver.Start()
 	t.Cleanup(receiver.Close)
-	twilio.SetWebhook(origin + "/webhooks/twilio")
+	h.hook = origin + "/webhooks/twilio"
+	twilio.SetWebhook(h.hook)
 	return h
 }
 
