@@ -29,9 +29,8 @@ const (
 // still there. A clean stop removes it; a start that finds it makes sure.
 type running struct{ path string }
 
-// since is the time in the file, zero without one. A file that cannot be read
-// is treated as one that says nothing of its time: all that may matter is looked
-// at.
+// since is the time in the file, zero without one. A file that a power cut left
+// empty says nothing of its time: a day is looked at.
 func (r running) since() (time.Time, error) {
 	text, err := os.ReadFile(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -40,11 +39,10 @@ func (r running) since() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	since, err := time.Parse(time.RFC3339, strings.TrimSpace(string(text)))
-	if err != nil {
-		return time.Now().Add(-24 * time.Hour), nil
+	if since, err := time.Parse(time.RFC3339, strings.TrimSpace(string(text))); err == nil {
+		return since, nil
 	}
-	return since, nil
+	return time.Now().Add(-24 * time.Hour), nil
 }
 
 func (r running) write(since time.Time) error {

@@ -250,6 +250,7 @@ func (s *service) startServer(ctx context.Context, name string, l net.Listener, 
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second, // Twilio's own time for a webhook
+		WriteTimeout:      time.Minute,      // package api extends it with what it writes
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          serverLog(s.log),

@@ -104,8 +104,15 @@ func (c *counter) WriteHeader(status int) {
 	c.ResponseWriter.WriteHeader(status)
 }
 
+// writeTimeout is how long a client may take for what is written at once, some 32
+// KiB of a medium or one event: one that reads a byte a second is cut off, a long
+// download is not.
+const writeTimeout = 30 * time.Second
+
 func (c *counter) Write(p []byte) (int, error) {
 	c.wrote = true
+	// Not every writer has deadlines; the server's own does.
+	_ = http.NewResponseController(c.ResponseWriter).SetWriteDeadline(time.Now().Add(writeTimeout))
 	n, err := c.ResponseWriter.Write(p)
 	c.bytes += int64(n)
 	return n, err

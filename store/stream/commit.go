@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -202,8 +203,6 @@ func (c *committer) batch(ctx context.Context, group []*pending) error {
 func copyMessage(m *nats.Msg) *nats.Msg {
 	c := nats.NewMsg(m.Subject)
 	c.Data = m.Data
-	for key, values := range m.Header {
-		c.Header[key] = values
-	}
+	maps.Copy(c.Header, m.Header)
 	return c
 }
