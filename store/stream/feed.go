@@ -41,8 +41,8 @@ type Event struct {
 }
 
 // Publish adds an event to the feed and returns its sequence when the server has
-// acknowledged it. A fact that was published before, within [DuplicateWindow],
-// keeps its first sequence.
+// acknowledged it, or an error when it has not within 5 s. A fact that was
+// published before, within [DuplicateWindow], keeps its first sequence.
 func (s *Streams) Publish(ctx context.Context, e Event) (sequence uint64, err error) {
 	data, err := e.encode()
 	if err != nil {
@@ -51,6 +51,10 @@ func (s *Streams) Publish(ctx context.Context, e Event) (sequence uint64, err er
 	msg := nats.NewMsg(e.Type + "." + e.Account.String())
 	msg.Header.Set("Content-Type", event.ApplicationCloudEventsJSON)
 	msg.Data = data
+	// A server that cannot write does not answer; the job of the caller may have
+	// minutes left.
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithMsgID(e.ID), jetstream.WithExpectStream(feedName))
 	s.silentFeed.note(err)
 	if err != nil {
