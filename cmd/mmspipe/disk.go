@@ -26,6 +26,9 @@ const (
 	// embedded server is taken for one that cannot write any more. It is longer
 	// than a webhook waits.
 	stuckFor = 4 * time.Second
+
+	// sweepTick is how often jobs that are done and still queued are looked for.
+	sweepTick = 30 * time.Second
 )
 
 // disk watches the free space of the data directory. Under the floor no webhook
@@ -95,6 +98,7 @@ func (s *service) startWatch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var watching sync.WaitGroup
 	watching.Go(func() { s.followReconnects(ctx) })
+	watching.Go(func() { s.sweepQueue(ctx) })
 	watching.Go(func() {
 		tick := time.NewTicker(diskTick)
 		defer tick.Stop()
@@ -123,4 +127,20 @@ func (s *service) mendQueue() {
 		s.log.Error().Err(err).Msg("embedded NATS not restarted")
 	}
 	s.streams.Unstick()
+}
+
+// sweepQueue clears up, until ctx ends, after a queue that could not write.
+func (s *service) sweepQueue(ctx context.Context) {
+	tick := time.NewTicker(sweepTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.streams.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn().Err(err).Msg("queue not swept")
+			}
+		}
+	}
 }
