@@ -29,6 +29,8 @@ const (
 	testAccount = "AC0123456789abcdef0123456789abcdef"
 	testToken   = "auth0token1of2the3tests4only5abcd"
 
+	testSecret = "secret0of0the0tests0only0and0not0a0real0one"
+
 	// patience is how long anything may take that happens by itself. It is long
 	// because it is only waited out by a test that fails.
 	patience = 2 * time.Minute
@@ -102,16 +104,8 @@ func startOn(t *testing.T, b backend) *program {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = twilio.Close() })
-	cdn, err := url.Parse(twilio.CDN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(env, map[string]string{
-		"MMSPIPE_LISTEN": "127.0.0.1:0", "MMSPIPE_ADMIN_LISTEN": "127.0.0.1:0",
-		"MMSPIPE_ACCOUNTS": testAccount + ":" + testToken,
-		"MMSPIPE_UPSTREAM": twilio.Origin(), "MMSPIPE_FETCH_ALLOW": cdn.Hostname() + "/32:" + cdn.Port(),
-		"MMSPIPE_LOG_LEVEL": "debug", "MMSPIPE_LOG_FORMAT": "json",
-	})
+	maps.Copy(env, testSettings(t, twilio))
+	maps.Copy(env, map[string]string{"MMSPIPE_LISTEN": "127.0.0.1:0", "MMSPIPE_ADMIN_LISTEN": "127.0.0.1:0"})
 	p := &program{t: t, twilio: twilio, env: env}
 	p.start()
 	t.Cleanup(func() {
@@ -123,6 +117,20 @@ func startOn(t *testing.T, b backend) *program {
 		}
 	})
 	return p
+}
+
+// testSettings are those of a service whose world outside is a simulated Twilio.
+func testSettings(t *testing.T, twilio *simulate.Simulator) map[string]string {
+	t.Helper()
+	cdn, err := url.Parse(twilio.CDN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"MMSPIPE_ACCOUNTS": testAccount + ":" + testToken,
+		"MMSPIPE_UPSTREAM": twilio.Origin(), "MMSPIPE_FETCH_ALLOW": cdn.Hostname() + "/32:" + cdn.Port(),
+		"MMSPIPE_LOG_LEVEL": "debug", "MMSPIPE_LOG_FORMAT": "json",
+	}
 }
 
 // start runs mmspipe serve until it says that it is serving.
@@ -195,14 +203,20 @@ func (l *logs) String() string {
 // eventually polls until check is true.
 func (p *program) eventually(what string, check func() bool) {
 	p.t.Helper()
-	deadline := time.After(patience)
+	p.within(patience, what, check)
+}
+
+// within polls until check is true, for some time at most.
+func (p *program) within(limit time.Duration, what string, check func() bool) {
+	p.t.Helper()
+	deadline := time.After(limit)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !check() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			p.t.Fatalf("not in %v: %s\n%s", patience, what, p.logs)
+			p.t.Fatalf("not in %v: %s\n%s", limit, what, p.logs)
 		}
 	}
 }
@@ -263,28 +277,32 @@ func (p *program) awaitMedium(sent simulate.Sent, i int) (response *http.Respons
 
 // event is what the tests read of an event.
 type event struct {
-	ID      string         `json:"id"`
-	Type    string         `json:"type"`
-	Subject string         `json:"subject"`
-	Data    map[string]any `json:"data"`
+	ID       string         `json:"id"`
+	Type     string         `json:"type"`
+	Subject  string         `json:"subject"`
+	Sequence string         `json:"sequence"`
+	Data     map[string]any `json:"data"`
 }
 
-// events reads the account's feed.
-func (p *program) events() []event {
+// events reads the account's feed, page by page.
+func (p *program) events() (events []event) {
 	p.t.Helper()
-	response, body := p.get("/feed?limit=1000")
-	if response.StatusCode != http.StatusOK {
-		p.t.Fatalf("GET /feed: %d %s", response.StatusCode, body)
-	}
-	var events []event
-	for line := range bytes.Lines(body) {
-		var e event
-		if err := json.Unmarshal(line, &e); err != nil {
-			p.t.Fatalf("feed: %v in %s", err, line)
+	for after := ""; ; after = "&after=" + events[len(events)-1].Sequence {
+		response, body := p.get("/feed?limit=1000" + after)
+		if response.StatusCode != http.StatusOK {
+			p.t.Fatalf("GET /feed: %d %s", response.StatusCode, body)
 		}
-		events = append(events, e)
+		for line := range bytes.Lines(body) {
+			var e event
+			if err := json.Unmarshal(line, &e); err != nil {
+				p.t.Fatalf("feed: %v in %s", err, line)
+			}
+			events = append(events, e)
+		}
+		if len(body) == 0 {
+			return events
+		}
 	}
-	return events
 }
 
 // awaitEvents waits until the feed has as many events of a type.

@@ -260,8 +260,13 @@ func TestPresigned(t *testing.T) {
 	if forged.StatusCode != http.StatusForbidden {
 		t.Errorf("an altered link: %d", forged.StatusCode)
 	}
-	if anonymous, err := http.Get(p.public + mediaPath(t, sent, 0)); err != nil || anonymous.StatusCode != http.StatusUnauthorized {
-		t.Errorf("without credentials: %v, %v", anonymous, err)
+	anonymous, err := http.Get(p.public + mediaPath(t, sent, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	anonymous.Body.Close()
+	if anonymous.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without credentials: %s", anonymous.Status)
 	}
 	if strings.Contains(p.logs.String(), query.Get("X-Amz-Signature")) {
 		t.Error("a signed link is in the log")

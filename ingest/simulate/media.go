@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -111,6 +112,14 @@ func (s *Simulator) Downloads(mediaSID string) int {
 		return m.downloads
 	}
 	return 0
+}
+
+// Signatures are those of all the CDN URLs that were given out, in no order: what a
+// handler must not let be seen.
+func (s *Simulator) Signatures() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.links))
 }
 
 // ask finds a medium by its path and takes the fault that is due.

@@ -5,6 +5,6 @@
 // needs no further tests of what the contract says. [Sweep] runs a job with a
 // [Faulty] bucket that fails at each call in turn, and with another worker let
 // in before each call. [Audit] hashes all that is stored, and
-// [AuditIndex] looks for every message in the index. [StartMinIO] starts the
+// [AuditIndex] looks for every message in the index. [RunMinIO] starts the
 // real thing.
 package storetest

@@ -23,8 +23,26 @@ import (
 // proxy has; releases are no longer tagged as modules.
 const minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
 
-// StartMinIO starts a MinIO server on a free port of the loopback interface, of
-// which t.Cleanup disposes, and returns how to reach it. Each call of
+// StartMinIO is [RunMinIO] for tests that only use the server.
+func StartMinIO(t testing.TB, env ...string) store.MinIOOptions {
+	t.Helper()
+	return RunMinIO(t, env...).Options
+}
+
+// MinIO is a MinIO server in a process of its own.
+type MinIO struct {
+	Options store.MinIOOptions // how to reach it; another Bucket may be chosen
+
+	t       testing.TB
+	program string
+	dir     string
+	env     []string
+	cmd     *exec.Cmd
+	exited  chan struct{}
+}
+
+// RunMinIO starts a MinIO server on a free port of the loopback interface, of
+// which t.Cleanup disposes, and returns when it can be used. Each call of
 // [store.OpenMinIO] may choose another Bucket.
 //
 // The program is MMSPIPE_TEST_MINIO, or minio on the PATH, or is built once into
@@ -33,7 +51,7 @@ const minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
 //
 // env is added to the server's environment, as NAME=value; a MINIO_ROOT_USER and
 // MINIO_ROOT_PASSWORD in it take the place of random ones.
-func StartMinIO(t testing.TB, env ...string) store.MinIOOptions {
+func RunMinIO(t testing.TB, env ...string) *MinIO {
 	t.Helper()
 	if testing.Short() {
 		if os.Getenv("MMSPIPE_TEST_NO_SKIP") == "1" {
@@ -41,64 +59,75 @@ func StartMinIO(t testing.TB, env ...string) store.MinIOOptions {
 		}
 		t.Skip("NOT TESTED against a real MinIO: -short leaves it out")
 	}
-	program := minioProgram(t)
-	const attempts = 3 // somebody may take the free port before minio does
-	for range attempts - 1 {
-		if o, err := startMinIO(t, program, env); err == nil {
-			return o
-		}
-	}
-	o, err := startMinIO(t, program, env)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
-// startMinIO returns when the server is ready.
-func startMinIO(t testing.TB, program string, env []string) (store.MinIOOptions, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return store.MinIOOptions{}, err
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		return store.MinIOOptions{}, err
-	}
-	o := store.MinIOOptions{Endpoint: address, Bucket: "mmspipe", AccessKey: rand.Text(), SecretKey: rand.Text()}
+	m := &MinIO{t: t, program: minioProgram(t), dir: t.TempDir(), env: env}
+	m.Options = store.MinIOOptions{Bucket: "mmspipe", AccessKey: rand.Text(), SecretKey: rand.Text()}
 	for _, variable := range env {
 		switch name, value, _ := strings.Cut(variable, "="); name {
 		case "MINIO_ROOT_USER":
-			o.AccessKey = value
+			m.Options.AccessKey = value
 		case "MINIO_ROOT_PASSWORD":
-			o.SecretKey = value
+			m.Options.SecretKey = value
 		}
 	}
+	t.Cleanup(m.Kill)
+	const attempts = 3 // somebody may take the free port before minio does
+	for attempt := 1; ; attempt++ {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Options.Endpoint = listener.Addr().String()
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err = m.start(); err == nil {
+			return m
+		}
+		if attempt == attempts {
+			t.Fatal(err)
+		}
+	}
+}
 
+// Kill ends the server as SIGKILL does. It returns when the server is gone.
+func (m *MinIO) Kill() {
+	if m.cmd == nil {
+		return
+	}
+	_ = m.cmd.Process.Kill() // fails only if it has exited
+	<-m.exited
+}
+
+// Start starts a server that was killed, at the same address and on the same
+// directory. It returns when the server can be used.
+func (m *MinIO) Start() {
+	m.t.Helper()
+	if err := m.start(); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *MinIO) start() error {
 	var output bytes.Buffer
-	cmd := exec.Command(program, "server", t.TempDir(), "--address", address, "--quiet")
+	cmd := exec.Command(m.program, "server", m.dir, "--address", m.Options.Endpoint, "--quiet")
 	cmd.Env = append(os.Environ(), "MINIO_BROWSER=off", "MINIO_UPDATE=off")
-	cmd.Env = append(cmd.Env, env...)
-	cmd.Env = append(cmd.Env, "MINIO_ROOT_USER="+o.AccessKey, "MINIO_ROOT_PASSWORD="+o.SecretKey)
+	cmd.Env = append(cmd.Env, m.env...)
+	cmd.Env = append(cmd.Env, "MINIO_ROOT_USER="+m.Options.AccessKey, "MINIO_ROOT_PASSWORD="+m.Options.SecretKey)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
-		return store.MinIOOptions{}, fmt.Errorf("start minio: %w", err)
+		return fmt.Errorf("start minio: %w", err)
 	}
 	exited := make(chan struct{})
 	go func() {
 		_ = cmd.Wait() // the error of a killed process says nothing
 		close(exited)
 	}()
-	stop := func() {
-		_ = cmd.Process.Kill() // fails only if it has exited
-		<-exited
+	m.cmd, m.exited = cmd, exited
+	if err := awaitReady(m.t.Context(), m.Options, exited); err != nil {
+		m.Kill()
+		return fmt.Errorf("start minio: %w\n%s", err, &output)
 	}
-	t.Cleanup(stop)
-	if err := awaitReady(t.Context(), o, exited); err != nil {
-		stop()
-		return store.MinIOOptions{}, fmt.Errorf("start minio: %w\n%s", err, &output)
-	}
-	return o, nil
+	return nil
 }
 
 // awaitReady returns when the server can be used. Its own health check says yes

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"mmspipe/ingest/simulate"
+)
+
+// settle waits until nothing is left to be done. A job that was in hand when its
+// worker died comes back after a minute; one that met many faults waits some
+// minutes for its next try.
+func (s *site) settle() {
+	s.t.Helper()
+	s.within(5*time.Minute, "the queue is empty", func() bool { return s.queued() == 0 })
+}
+
+// queued is the number of jobs that are not done, -1 if the service does not
+// know.
+func (s *site) queued() int {
+	s.t.Helper()
+	if !s.ready() {
+		return -1
+	}
+	response, err := http.Get(s.admin + "/readyz")
+	if err != nil {
+		return -1
+	}
+	defer response.Body.Close()
+	var r report
+	if json.NewDecoder(response.Body).Decode(&r) != nil || r.Streams == nil {
+		return -1
+	}
+	return int(r.Streams.Jobs)
+}
+
+// account compares what was acknowledged with the feed, and every medium that the
+// API serves with what its host served. What is not as promised fails the test.
+func (s *site) account() row {
+	s.t.Helper()
+	r := row{acknowledged: len(s.load.acknowledged)}
+	facts := map[fact]event{}
+	for _, e := range s.events() {
+		f := fact{e.Type, e.Subject}
+		if first, ok := facts[f]; ok {
+			r.duplicates++
+			s.t.Errorf("event %s of %s repeats event %s", e.ID, e.Subject, first.ID)
+			continue
+		}
+		facts[f] = e
+	}
+	r.facts = len(facts)
+	for _, sent := range s.load.acknowledged {
+		if _, ok := facts[fact{"mms.received", sent.MessageSID}]; !ok {
+			r.lost++
+			s.t.Errorf("message %s was acknowledged and is lost", sent.MessageSID)
+		}
+		for i, medium := range s.load.messages[sent.MessageSID].Media {
+			subject := sent.MessageSID + "/" + sent.MediaSIDs[i]
+			_, stored := facts[fact{"mms.stored", subject}]
+			failure, failed := facts[fact{"mms.failed", subject}]
+			switch {
+			case stored && !failed && s.served(sent, i, medium):
+				r.stored++
+			case failed && !stored && medium.Always == simulate.Gone && failure.Data["status"] == float64(http.StatusGone):
+				r.failed++
+			default:
+				r.lost++
+				s.t.Errorf("medium %s was acknowledged and is lost: stored %v, failed %v %v", subject, stored, failed, failure.Data)
+			}
+		}
+	}
+	return r
+}
+
+// fact is what an event tells. No fact may be told twice, under whatever id.
+type fact struct{ kind, subject string }
+
+// served tells whether the API serves a medium as its host did.
+func (s *site) served(sent simulate.Sent, i int, medium simulate.Media) bool {
+	s.t.Helper()
+	response, body := s.get(mediaPath(s.t, sent, i))
+	if response.StatusCode == http.StatusOK && bytes.Equal(body, medium.Data) {
+		return true
+	}
+	s.t.Errorf("GET %s: %s with %d bytes of hash %s, want %d of %s", mediaPath(s.t, sent, i),
+		response.Status, len(body), sha256Hex(body), len(medium.Data), sha256Hex(medium.Data))
+	return false
+}
