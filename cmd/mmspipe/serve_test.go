@@ -122,6 +122,54 @@ func TestForged(t *testing.T) {
 	p.awaitEvents("mms.received", 1)
 }
 
+// TestNoWayAround: headers that some frameworks trust, encodings and paths that some
+// unfold change nothing: a body that was not signed is refused.
+func TestNoWayAround(t *testing.T) {
+	p := startOn(t, backends[0])
+	form := url.Values{"AccountSid": {testAccount}, "MessageSid": {"MM0123456789abcdef0123456789abcdef"}, "From": {"+1"}, "To": {"+2"}, "NumMedia": {"0"}}
+	elsewhere := "http://mms.example.com/webhooks/twilio"
+	signedElsewhere := signature.Sign(testToken, elsewhere, form)
+	signedQuery := signature.Sign(testToken, p.public+"/webhooks/twilio?"+form.Encode(), nil)
+	for _, c := range []struct {
+		name, method, path, signature string
+		header                        map[string]string
+	}{
+		{"forwarded host", "POST", "/webhooks/twilio", signedElsewhere, map[string]string{"X-Forwarded-Host": "mms.example.com", "Forwarded": "host=mms.example.com"}},
+		{"host", "POST", "/webhooks/twilio", signedElsewhere, map[string]string{"Host": "mms.example.com"}},
+		{"original URL", "POST", "/webhooks/twilio", signedElsewhere, map[string]string{"X-Original-URL": elsewhere, "X-Rewrite-URL": elsewhere}},
+		{"method override", "POST", "/webhooks/twilio", signedQuery, map[string]string{"X-HTTP-Method-Override": "GET"}},
+		{"compressed", "POST", "/webhooks/twilio", signature.Sign(testToken, p.public+"/webhooks/twilio", form), map[string]string{"Content-Encoding": "gzip"}},
+		{"HEAD", "HEAD", "/webhooks/twilio?" + form.Encode(), signedQuery, nil},
+		{"case of the path", "POST", "/Webhooks/Twilio", signature.Sign(testToken, p.public+"/webhooks/twilio", form), nil},
+		{"escaped path", "POST", "/webhooks%2Ftwilio", signature.Sign(testToken, p.public+"/webhooks/twilio", form), nil},
+		{"longer path", "POST", "/webhooks/twilio/", signature.Sign(testToken, p.public+"/webhooks/twilio", form), nil},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), c.method, p.public+c.path, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.Header.Set("X-Twilio-Signature", c.signature)
+		for name, value := range c.header {
+			if name == "Host" {
+				request.Host = value
+			}
+			request.Header.Set(name, value)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		// The body that says it is compressed is what was signed: it is taken as it
+		// is, never unpacked.
+		if taken := response.StatusCode == http.StatusOK; taken != (c.name == "compressed") {
+			t.Errorf("%s: %d", c.name, response.StatusCode)
+		}
+	}
+	p.awaitEvents("mms.received", 1)
+}
+
 // TestOtherWebhooks: a webhook by GET, a fallback call and status callbacks are
 // taken; the fallback call is the message that it repeats.
 func TestOtherWebhooks(t *testing.T) {
