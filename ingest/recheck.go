@@ -14,7 +14,7 @@ import (
 // Rechecked is what [Worker.Recheck] found.
 type Rechecked struct {
 	Events  int // that were looked at
-	Damaged int // records or blobs that are not what their event says
+	Damaged int // records or blobs that are not what their event says, or without one
 	Queued  int // messages that are worked on again
 }
 
@@ -22,17 +22,21 @@ type Rechecked struct {
 const recheckPage = 500
 
 // Recheck compares what the feed has announced since a time with what is stored,
-// and queues a Job for each message of which something is missing: an object
-// store may lose what it acknowledged last when its power is cut (MinIO does not
-// sync the directory of a new object). It reads every byte. An error, also of
-// ctx, leaves the rest unchecked; doing it again is harmless.
+// and what was stored since with the feed. It queues a Job for each message of
+// which something is missing: an object store may lose what it acknowledged last
+// when its power is cut (MinIO does not sync the directory of a new object), and so
+// may a NATS that does not sync always. It reads every byte. An error, also of ctx,
+// leaves the rest unchecked; doing it again is harmless.
 func (w *Worker) Recheck(ctx context.Context, since time.Time) (Rechecked, error) {
 	var r Rechecked
 	q := stream.Query{Since: since, Types: []string{stream.EventReceived, stream.EventStored}}
 	for {
 		entries, err := w.Streams.Events(ctx, q, recheckPage)
-		if err != nil || len(entries) == 0 {
+		if err != nil {
 			return r, err
+		}
+		if len(entries) == 0 {
+			break
 		}
 		for _, entry := range entries {
 			if err := w.recheck(ctx, entry, &r); err != nil {
@@ -41,6 +45,63 @@ func (w *Worker) Recheck(ctx context.Context, since time.Time) (Rechecked, error
 			q.After = entry.Sequence
 		}
 	}
+	for account := range w.Accounts {
+		for entry, err := range w.Store.Messages(ctx, store.MessageQuery{Account: account, Since: since}) {
+			if err == nil {
+				err = w.recheckEvents(ctx, entry.Message, &r)
+			}
+			if err != nil {
+				return r, err
+			}
+		}
+	}
+	return r, nil
+}
+
+// recheckEvents makes sure that what a message's records say was announced is in
+// the feed, and has it announced again where it is not.
+func (w *Worker) recheckEvents(ctx context.Context, m store.Message, r *Rechecked) error {
+	lost := false
+	if held, err := w.held(ctx, m.Announced, receivedEvent(m, w.Store.HashNumber).ID); err != nil {
+		return err
+	} else if !held {
+		lost = true
+		if _, err := w.Store.UpdateMessage(ctx, m.Account, m.SID, func(m *store.Message) error { m.Announced = 0; return nil }); err != nil {
+			return err
+		}
+	}
+	media, err := w.Store.ListMedia(ctx, m.Account, m.SID)
+	if err != nil {
+		return err
+	}
+	for _, medium := range media {
+		held, err := w.held(ctx, medium.Announced, storedEvent(medium).ID)
+		if err != nil {
+			return err
+		}
+		if held {
+			continue
+		}
+		lost = true
+		if _, err := w.Store.UpdateMedia(ctx, m.Account, m.SID, medium.SID, func(m *store.Media) error { m.Announced = 0; return nil }); err != nil {
+			return err
+		}
+	}
+	if !lost {
+		return nil
+	}
+	r.Damaged++
+	w.Log.Error().Stringer("accountSid", m.Account).Stringer("messageSid", m.SID).Msg("stored and not in the feed; it is announced again")
+	return w.queueCheck(ctx, m.Account, m.SID, m.Announced, r)
+}
+
+// held tells whether an event that was announced is in the feed. What was not
+// announced yet is in the hands of its Job.
+func (w *Worker) held(ctx context.Context, sequence uint64, id string) (bool, error) {
+	if sequence == 0 {
+		return true, nil
+	}
+	return w.Streams.Holds(ctx, sequence, id)
 }
 
 // recheck compares one event.
@@ -57,9 +118,14 @@ func (w *Worker) recheck(ctx context.Context, entry stream.Entry, r *Rechecked) 
 	r.Damaged++
 	w.Log.Error().Stringer("accountSid", e.Data.AccountSID).Stringer("messageSid", e.Data.MessageSID).Stringer("mediaSid", e.Data.MediaSID).
 		Str("event", entry.Type).Msg("announced and not stored; it is worked on again")
+	return w.queueCheck(ctx, e.Data.AccountSID, e.Data.MessageSID, entry.Sequence, r)
+}
+
+// queueCheck has a message worked on again because of one of its events.
+func (w *Worker) queueCheck(ctx context.Context, account store.AccountSID, message store.MessageSID, sequence uint64, r *Rechecked) error {
 	duplicate, err := w.Streams.PublishJob(ctx, stream.Job{
-		Kind: stream.Replay, Account: e.Data.AccountSID, Message: e.Data.MessageSID,
-		ID: fmt.Sprintf("check:%s:%s:%d", e.Data.AccountSID, e.Data.MessageSID, entry.Sequence),
+		Kind: stream.Replay, Account: account, Message: message,
+		ID: fmt.Sprintf("check:%s:%s:%d", account, message, sequence),
 	})
 	if err == nil && !duplicate {
 		r.Queued++

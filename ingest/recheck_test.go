@@ -110,3 +110,25 @@ func TestPoison(t *testing.T) {
 		})
 	}
 }
+
+// TestRecheckEvents: a feed that has lost what it acknowledged is told again.
+func TestRecheckEvents(t *testing.T) {
+	h := newHouse(t)
+	w := h.worker(dir(t))
+	h.run(w)
+	sent := h.send(simulate.Message{Media: []simulate.Media{{Data: picture(), ContentType: "image/jpeg"}}})
+	h.awaitStored(w, sent)
+	message, media := ids(t, sent, 0)
+	forget := func(m *store.Media) error { m.Announced += 1000; return nil } // as if the feed had been longer
+	if _, err := w.Store.UpdateMedia(t.Context(), h.account, message, media, forget); err != nil {
+		t.Fatal(err)
+	}
+	found, err := w.Recheck(t.Context(), time.Now().Add(-time.Hour))
+	if err != nil || found.Damaged != 1 || found.Queued != 1 {
+		t.Fatalf("found %+v, %v", found, err)
+	}
+	h.eventually("the medium is announced again", func() bool {
+		found, err := w.Recheck(t.Context(), time.Now().Add(-time.Hour))
+		return err == nil && found.Damaged == 0
+	})
+}

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -61,6 +62,19 @@ func (s *Streams) Publish(ctx context.Context, e Event) (sequence uint64, err er
 		return 0, fmt.Errorf("publish event %s: %w", e.ID, err)
 	}
 	return ack.Sequence, nil
+}
+
+// Holds tells whether the feed has the event of that id at a sequence. One that is
+// too old to be kept is not held.
+func (s *Streams) Holds(ctx context.Context, sequence uint64, id string) (bool, error) {
+	msg, err := s.feed.GetMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up event %d: %w", sequence, err)
+	}
+	return msg.Header.Get(nats.MsgIdHdr) == id, nil
 }
 
 // encode makes a CloudEvent of e (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md).
