@@ -101,7 +101,11 @@ func (w *Worker) held(ctx context.Context, sequence uint64, id string) (bool, er
 	if sequence == 0 {
 		return true, nil
 	}
-	return w.Streams.Holds(ctx, sequence, id)
+	entry, err := w.Streams.Event(ctx, sequence)
+	if errors.Is(err, stream.ErrNotKept) {
+		return false, nil
+	}
+	return err == nil && entry.ID == id, err
 }
 
 // recheck compares one event.

@@ -44,6 +44,10 @@ type cli struct {
 	Serve    serveCommand    `cmd:"" help:"Run the service."`
 	Demo     demoCommand     `cmd:"" help:"Run the service with a simulated Twilio and show some messages on their way."`
 	Simulate simulateCommand `cmd:"" help:"Stand in for Twilio: host media and send signed webhooks to any handler."`
+	Failed   failedCommand   `cmd:"" help:"List the media that were given up."`
+	Replay   replayCommand   `cmd:"" help:"Try again what was given up, or verify what is stored."`
+	Message  messageCommand  `cmd:"" help:"Print everything known of one message."`
+	Status   statusCommand   `cmd:"" help:"Print how the running service is doing."`
 	Fit      fitCommand      `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`
 	Profiles profilesCommand `cmd:"" help:"Print the carrier profiles."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
@@ -56,7 +60,7 @@ To see it work: mmspipe demo
 To run it: MMSPIPE_ACCOUNTS=AC…:TOKEN mmspipe serve`
 
 // run runs the program and returns its exit status: 0, 1 after an error, 2 when
-// it was called wrongly. An interrupted command that stopped cleanly is 0.
+// it was called wrongly, 3 when there was nothing to show or to do. An interrupted command that stopped cleanly is 0.
 func run(ctx context.Context, args []string, getenv func(string) (string, bool), std stdio) int {
 	exited := -1
 	parser := kong.Must(&cli{},
@@ -84,6 +88,9 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 		return exited
 	case err == nil:
 		return 0
+	case errors.Is(err, errNothing):
+		complain(std.err, err)
+		return 3
 	case errors.Is(err, errUsage):
 		complain(std.err, err)
 		fmt.Fprintln(std.err, "mmspipe: see mmspipe --help")
@@ -98,7 +105,7 @@ type exit struct{}
 
 // complain prints an error, one line for each of those that it joins.
 func complain(w io.Writer, err error) {
-	text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), errUsage.Error()+": "), errNothing.Error()+": ")
 	for line := range strings.SplitSeq(text, "\n") {
 		fmt.Fprintln(w, "mmspipe:", line)
 	}

@@ -166,6 +166,10 @@ func (s *service) listen(context.Context) (err error) {
 		return fmt.Errorf("--admin-listen: %w", err)
 	}
 	s.onStop("admin port", closing(s.admin))
+	if err := s.noteAddress(); err != nil {
+		return err
+	}
+	s.onStop("admin address", func(context.Context) error { return os.Remove(filepath.Join(s.data, addressFile)) })
 	if s.publicURL == nil {
 		s.publicURL = &url.URL{Scheme: "http", Host: s.public.Addr().String()}
 	}
@@ -227,6 +231,7 @@ func (s *service) startServers(ctx context.Context) error {
 	}
 	admin := http.NewServeMux()
 	admin.HandleFunc("GET /readyz", health.detail)
+	admin.Handle("/operator/", s.operatorAPI())
 	s.startServer(ctx, "admin listener", s.admin, admin)
 	s.startServer(ctx, "public listener", s.public, public)
 	return nil

@@ -64,17 +64,19 @@ func (s *Streams) Publish(ctx context.Context, e Event) (sequence uint64, err er
 	return ack.Sequence, nil
 }
 
-// Holds tells whether the feed has the event of that id at a sequence. One that is
-// too old to be kept is not held.
-func (s *Streams) Holds(ctx context.Context, sequence uint64, id string) (bool, error) {
+// ErrNotKept says that the feed has no event at a sequence, or not any more.
+var ErrNotKept = errors.New("the event is not kept")
+
+// Event returns the event at a sequence, or [ErrNotKept].
+func (s *Streams) Event(ctx context.Context, sequence uint64) (Entry, error) {
 	msg, err := s.feed.GetMsg(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
+		return Entry{}, ErrNotKept
 	}
 	if err != nil {
-		return false, fmt.Errorf("look up event %d: %w", sequence, err)
+		return Entry{}, fmt.Errorf("look up event %d: %w", sequence, err)
 	}
-	return msg.Header.Get(nats.MsgIdHdr) == id, nil
+	return newEntry(sequence, msg.Data)
 }
 
 // encode makes a CloudEvent of e (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md).
@@ -97,6 +99,7 @@ func (e Event) encode() ([]byte, error) {
 // Entry is an event as it is read from the feed.
 type Entry struct {
 	Sequence uint64
+	ID       string
 	Type     string
 	// JSON is the CloudEvent on one line, with its sequence as the extension
 	// attribute of that name, a decimal string.
@@ -159,7 +162,7 @@ func (s *Streams) Events(ctx context.Context, q Query, limit int) ([]Entry, erro
 	}
 	var entries []Entry
 	for msg := range batch.Messages() {
-		entry, err := newEntry(msg)
+		entry, err := readEntry(msg)
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +204,7 @@ func (s *Streams) Follow(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 				yield(Entry{}, fmt.Errorf("read feed: %w", err))
 				return
 			}
-			entry, err := newEntry(msg)
+			entry, err := readEntry(msg)
 			if !yield(entry, err) || err != nil {
 				return
 			}
@@ -245,14 +248,9 @@ func (s *Streams) forget(consumer jetstream.Consumer) {
 	_ = s.feed.DeleteConsumer(ctx, consumer.CachedInfo().Name)
 }
 
-func newEntry(msg jetstream.Msg) (Entry, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return Entry{}, fmt.Errorf("read feed: %w", err)
-	}
-	sequence := meta.Sequence.Stream
+func newEntry(sequence uint64, data []byte) (Entry, error) {
 	var c event.Event
-	if err := json.Unmarshal(msg.Data(), &c); err != nil {
+	if err := json.Unmarshal(data, &c); err != nil {
 		return Entry{}, fmt.Errorf("read event %d: %w", sequence, err)
 	}
 	c.SetExtension("sequence", strconv.FormatUint(sequence, 10))
@@ -260,7 +258,36 @@ func newEntry(msg jetstream.Msg) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("read event %d: %w", sequence, err)
 	}
-	return Entry{Sequence: sequence, Type: c.Type(), JSON: line}, nil
+	return Entry{Sequence: sequence, ID: c.ID(), Type: c.Type(), JSON: line}, nil
+}
+
+// readEntry makes an Entry of what a consumer delivers.
+func readEntry(msg jetstream.Msg) (Entry, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return Entry{}, fmt.Errorf("read feed: %w", err)
+	}
+	return newEntry(meta.Sequence.Stream, msg.Data())
+}
+
+// Reader is a consumer of the feed.
+type Reader struct {
+	Name      string `json:"name"`
+	Delivered uint64 `json:"delivered"` // sequence of the last event that it was given
+	Pending   uint64 `json:"pending"`   // events that it has still to be given
+}
+
+// Readers returns the consumers of the feed, those of live clients among them.
+func (s *Streams) Readers(ctx context.Context) ([]Reader, error) {
+	readers := []Reader{}
+	list := s.feed.ListConsumers(ctx)
+	for info := range list.Info() {
+		readers = append(readers, Reader{info.Name, info.Delivered.Stream, info.NumPending})
+	}
+	if err := list.Err(); err != nil {
+		return nil, fmt.Errorf("list readers of the feed: %w", err)
+	}
+	return readers, nil
 }
 
 // IsEventType tells whether a name is one of the Event constants.
