@@ -105,10 +105,12 @@ func (w *Worker) announce(ctx context.Context, record store.Media) (store.Media,
 	}
 	// A failure of an earlier Job is over.
 	_, err = w.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
-		if _, ok := m.Failures[record.SID]; !ok {
+		over, ok := m.Failures[record.SID]
+		if !ok {
 			return errUnchanged
 		}
 		delete(m.Failures, record.SID)
+		m.Events = append(m.Events, over.Announced)
 		return nil
 	})
 	if errors.Is(err, errUnchanged) {
@@ -220,6 +222,9 @@ func (w *Worker) fail(ctx context.Context, d *stream.Delivery, sid store.MediaSI
 		failure.Reason, failure.Status = string(trouble.Reason), trouble.Status
 	}
 	message, err := w.Store.UpdateMessage(ctx, d.Account, d.Message, func(m *store.Message) error {
+		if !m.Deleted.IsZero() {
+			return errDeleted
+		}
 		if m.Failures == nil {
 			m.Failures = map[store.MediaSID]store.Failure{}
 		}
@@ -244,6 +249,10 @@ func (w *Worker) announceFailure(ctx context.Context, message store.Message, sid
 		return err
 	}
 	_, err = w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
+		if !m.Deleted.IsZero() {
+			m.Events = append(m.Events, sequence)
+			return nil
+		}
 		failure.Announced = sequence
 		m.Failures[sid] = failure
 		return nil
@@ -283,7 +292,7 @@ func (w *Worker) delete(ctx context.Context, d *stream.Delivery) error {
 		return err
 	}
 	_, err = w.Store.UpdateMedia(ctx, d.Account, d.Message, sid, func(m *store.Media) error {
-		m.ContentType, m.Blob, m.Width, m.Height, m.Variants, m.Note = "", store.Blob{}, 0, 0, nil, ""
+		m.Bare()
 		m.Removed = sequence
 		return nil
 	})

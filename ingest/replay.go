@@ -19,6 +19,9 @@ func (w *Worker) replay(ctx context.Context, d *stream.Delivery) outcome {
 		zerolog.Ctx(ctx).Error().Msg("message to be replayed is not known")
 		return outcome{}
 	}
+	if err == nil && !message.Deleted.IsZero() {
+		err = errDeleted
+	}
 	if err != nil {
 		return w.judge(ctx, d, err)
 	}

@@ -41,7 +41,7 @@ const (
 func verdict(err error, age, giveUp time.Duration) verb {
 	trouble, ofHost := errors.AsType[*fetch.Error](err)
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errDeleted):
 		return done
 	case errors.Is(err, errStopping):
 		return handBack
@@ -111,6 +111,10 @@ func retryAfter(err error) time.Duration {
 // errStopping is the cause of a Job's context when the worker stops and the
 // time to finish the Job in hand is over.
 var errStopping = errors.New("the worker is stopping")
+
+// errDeleted says that a message was deleted: nothing is to be done about it any
+// more.
+var errDeleted = errors.New("the message was deleted")
 
 // outcome is what came of a try, of a medium or of a whole Job.
 type outcome struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -252,6 +253,9 @@ func (w *Worker) receive(ctx context.Context, d *stream.Delivery, hook webhook) 
 	if err != nil {
 		return message, err
 	}
+	if !message.Deleted.IsZero() {
+		return message, errDeleted
+	}
 	if message.Fingerprint != hook.fingerprint() {
 		return message, errConflict
 	}
@@ -298,16 +302,44 @@ func (w *Worker) record(ctx context.Context, d *stream.Delivery, hook webhook) (
 func (w *Worker) reportConflict(ctx context.Context, d *stream.Delivery, hook webhook, first store.Message) error {
 	differs := hook.differences(first)
 	zerolog.Ctx(ctx).Error().Strs("differs", differs).Msg("webhook repeats a MessageSid with other content; the first is kept")
-	_, err := w.Streams.Publish(ctx, conflictEvent(hook, d, differs))
+	return w.announceNoted(ctx, first, conflictEvent(hook, d, differs))
+}
+
+// announceNoted publishes an event and notes it in the message's record, so that
+// it can be found when the message is to be erased.
+func (w *Worker) announceNoted(ctx context.Context, m store.Message, e stream.Event) error {
+	sequence, err := w.Streams.Publish(ctx, e)
+	if err != nil {
+		return err
+	}
+	_, err = w.Store.UpdateMessage(ctx, m.Account, m.SID, func(m *store.Message) error {
+		if slices.Contains(m.Events, sequence) {
+			return errUnchanged
+		}
+		m.Events = append(m.Events, sequence)
+		return nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
 	return err
 }
 
-// status records a status callback in the feed.
+// status records a status callback in the feed, unless its message was deleted.
 func (w *Worker) status(ctx context.Context, d *stream.Delivery) error {
 	hook, err := parseJob(d)
 	if err != nil {
 		return err
 	}
-	_, err = w.Streams.Publish(ctx, statusEvent(hook, d.Queued))
-	return err
+	message, err := w.Store.Message(ctx, hook.account, hook.message)
+	switch {
+	case errors.Is(err, store.ErrNotFound): // of a message that was sent elsewhere
+		_, err = w.Streams.Publish(ctx, statusEvent(hook, d.Queued))
+		return err
+	case err != nil:
+		return err
+	case !message.Deleted.IsZero():
+		return errDeleted
+	}
+	return w.announceNoted(ctx, message, statusEvent(hook, d.Queued))
 }

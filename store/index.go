@@ -33,6 +33,8 @@ type MessageQuery struct {
 type MessageEntry struct {
 	Message  Message
 	Position string // letters and digits, for MessageQuery.After; opaque, 53 bytes
+
+	key string // of the entry
 }
 
 // indexPage is how many entries are listed at once: enough for a page of 50
@@ -93,7 +95,7 @@ func (s *Store) Messages(ctx context.Context, q MessageQuery) iter.Seq2[MessageE
 				continue
 			}
 			last = p
-			if !yield(MessageEntry{Message: m, Position: p.position()}, nil) {
+			if !yield(MessageEntry{Message: m, Position: p.position(), key: o.Key}, nil) {
 				return
 			}
 		}
@@ -166,7 +168,11 @@ func (s *Store) follow(ctx context.Context, account AccountSID, p place, entry O
 	case m.Deleted.IsZero() && time.Since(entry.Modified) < staleAge:
 		return Message{}, false, false, nil // its record may be about to be written
 	}
-	err = s.bucket.Delete(ctx, entry.Key)
+	if m.Deleted.IsZero() {
+		err = s.bucket.Delete(ctx, entry.Key)
+	} else {
+		_, err = s.bury(ctx, m, entry.Key)
+	}
 	return Message{}, false, err == nil, err
 }
 

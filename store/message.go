@@ -20,6 +20,10 @@ func (s *Store) CreateMessage(ctx context.Context, m Message) (stored Message, c
 		return stored, err == nil, err
 	}
 	stored, err = s.Message(ctx, m.Account, m.SID)
+	if err == nil && !stored.Deleted.IsZero() {
+		// Who deletes it may look for it by an entry that is removed here.
+		stored, err = s.bury(ctx, stored, "")
+	}
 	if err != nil {
 		return Message{}, false, err
 	}
@@ -69,20 +73,57 @@ func (s *Store) UpdateMessage(ctx context.Context, account AccountSID, message M
 // one that is there already. An absent record is [ErrNotFound]. The media of the
 // message are not its business.
 //
-// When it is interrupted, entries may be left whose numbers the tombstone does
-// not know any more. Nobody sees them, and [Store.Messages] removes them where
-// it meets them.
+// After an interruption it is to be called again. Nobody sees the entries that are
+// left until then.
 func (s *Store) DeleteMessage(ctx context.Context, account AccountSID, message MessageSID, at time.Time) (Message, error) {
 	m, err := s.Message(ctx, account, message)
-	if err != nil || !m.Deleted.IsZero() {
+	if err != nil {
 		return m, err
 	}
-	return s.UpdateMessage(ctx, account, message, func(m *Message) error {
-		if m.Deleted.IsZero() {
-			m.Deleted, m.DateUpdated = at, at
+	return s.deleteMessage(ctx, m, "", at)
+}
+
+// DeleteFound is [Store.DeleteMessage] for who has found the message in an index
+// and is going to look there again after an interruption, which finishes it: the
+// entry that led to it is the last to go.
+func (s *Store) DeleteFound(ctx context.Context, found MessageEntry, at time.Time) error {
+	_, err := s.deleteMessage(ctx, found.Message, found.key, at)
+	return err
+}
+
+func (s *Store) deleteMessage(ctx context.Context, m Message, last string, at time.Time) (Message, error) {
+	if m.Deleted.IsZero() {
+		var err error
+		m, err = s.UpdateMessage(ctx, m.Account, m.SID, func(m *Message) error {
+			if m.Deleted.IsZero() {
+				m.Entries = s.entries(*m)
+				m.Deleted, m.DateUpdated = at, at
+			}
+			return nil
+		})
+		if err != nil {
+			return m, err
 		}
-		return nil
-	})
+	}
+	return s.bury(ctx, m, last)
+}
+
+// bury removes the entries that a tombstone still has, the one that somebody looks
+// at last.
+func (s *Store) bury(ctx context.Context, m Message, last string) (Message, error) {
+	if len(m.Entries) > 0 {
+		err := s.removeEntries(ctx, without(m.Entries, []string{last}))
+		if err == nil {
+			m, err = s.UpdateMessage(ctx, m.Account, m.SID, func(m *Message) error { m.Entries = nil; return nil })
+		}
+		if err != nil {
+			return m, err
+		}
+	}
+	if last == "" {
+		return m, nil
+	}
+	return m, s.bucket.Delete(ctx, last)
 }
 
 // replaceMessage stores m over the record that has etag and these entries in the
@@ -101,6 +142,8 @@ func (s *Store) replaceMessage(ctx context.Context, before []string, m Message, 
 		over = without(after, before)
 	case err != nil:
 		return Message{}, err
+	case len(m.Entries) > 0: // they are buried in an order of their own
+		over = nil
 	}
 	if err := s.removeEntries(ctx, over); err != nil {
 		return Message{}, err

@@ -58,7 +58,7 @@ func erase(ctx context.Context, b store.Bucket) error {
 			if err != nil {
 				return err
 			}
-			if _, err := s.DeleteMessage(ctx, account, entry.Message.SID, epoch); err != nil {
+			if err := s.DeleteFound(ctx, entry, epoch); err != nil {
 				return err
 			}
 		}

@@ -48,6 +48,10 @@ type Message struct {
 	// never remove this one's.
 	FailedEntry string `json:"failedEntry,omitempty"`
 
+	// Entries are keys of the index that lead to a tombstone and are still to be
+	// removed.
+	Entries []string `json:"entries,omitempty"`
+
 	// Events holds the feed sequences of those of the message's events that
 	// stand nowhere else in its records.
 	Events []uint64 `json:"events,omitempty"`
@@ -75,7 +79,7 @@ func (m Message) tombstone() Message {
 	return Message{
 		Account: m.Account, SID: m.SID, Direction: m.Direction, NumMedia: m.NumMedia,
 		DateCreated: m.DateCreated, DateUpdated: m.DateUpdated, Deleted: m.Deleted,
-		Announced: m.Announced, Events: slices.Compact(events),
+		Announced: m.Announced, Events: slices.Compact(events), Entries: m.Entries,
 	}
 }
 
@@ -135,6 +139,12 @@ type Media struct {
 	Revision string `json:"revision"`
 
 	etag string // of the stored record; what an update is conditional on
+}
+
+// Bare takes everything from a tombstone that describes what it stood for: its SIDs
+// and dates stay.
+func (m *Media) Bare() {
+	m.ContentType, m.Blob, m.Width, m.Height, m.Variants, m.Note = "", Blob{}, 0, 0, nil, ""
 }
 
 // Variant is one picture made from an original.

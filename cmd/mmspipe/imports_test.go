@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	"ingest/fetch":         {},
 	"ingest/simulate":      {"ingest/signature"},
 	"ingest":               {"ingest/fetch", "ingest/signature", "resize", "store", "store/rest", "store/stream"},
-	"ingest/operate":       {"store", "store/stream"},
+	"ingest/operate":       {"ingest", "store", "store/stream"},
 	"store":                {},
 	"store/storetest":      {"store"},
 	"store/stream":         {"store"},

@@ -46,6 +46,7 @@ type cli struct {
 	Simulate simulateCommand `cmd:"" help:"Stand in for Twilio: host media and send signed webhooks to any handler."`
 	Failed   failedCommand   `cmd:"" help:"List the media that were given up."`
 	Replay   replayCommand   `cmd:"" help:"Try again what was given up, or verify what is stored."`
+	Erase    eraseCommand    `cmd:"" help:"Remove everything that is kept of a phone number."`
 	Message  messageCommand  `cmd:"" help:"Print everything known of one message."`
 	Status   statusCommand   `cmd:"" help:"Print how the running service is doing."`
 	Fit      fitCommand      `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`

@@ -18,8 +18,8 @@ import (
 
 // line is one of an answer of the operator API that takes its time: progress, as
 // often as there is some, and at last a result or an error.
-type line[P, R any] struct {
-	Progress *P     `json:"progress,omitempty"`
+type line[R any] struct {
+	Progress *R     `json:"progress,omitempty"`
 	Result   *R     `json:"result,omitempty"`
 	Error    string `json:"error,omitempty"`
 }
@@ -27,7 +27,7 @@ type line[P, R any] struct {
 // operatorAPI is what the commands for people on call ask, on the admin listener.
 // It needs the operator's key, for changes one that may write.
 func (s *service) operatorAPI() http.Handler {
-	o := &operate.Operator{Store: s.records, Streams: s.streams}
+	o := &operate.Operator{Store: s.records, Streams: s.streams, Upstream: s.upstream}
 	for account := range s.accounts {
 		o.Accounts = append(o.Accounts, account)
 	}
@@ -36,6 +36,7 @@ func (s *service) operatorAPI() http.Handler {
 	mux.HandleFunc("GET /operator/status", s.operator(func(w http.ResponseWriter, r *http.Request) error { return s.status(o, w, r) }))
 	mux.HandleFunc("GET /operator/messages/{sid}", s.operator(func(w http.ResponseWriter, r *http.Request) error { return message(o, w, r) }))
 	mux.HandleFunc("POST /operator/replay", s.operator(func(w http.ResponseWriter, r *http.Request) error { return replay(o, w, r) }))
+	mux.HandleFunc("POST /operator/erase", s.operator(func(w http.ResponseWriter, r *http.Request) error { return erase(o, w, r) }))
 	return mux
 }
 
@@ -91,12 +92,12 @@ func failed(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newLines[struct{}, operate.Failure](w)
+	out := newLines[operate.Failure](w)
 	for f, err := range o.Failed(r.Context(), q) {
 		if err != nil {
-			return out.write(line[struct{}, operate.Failure]{Error: err.Error()})
+			return out.write(line[operate.Failure]{Error: err.Error()})
 		}
-		if err := out.write(line[struct{}, operate.Failure]{Result: &f}); err != nil {
+		if err := out.write(line[operate.Failure]{Result: &f}); err != nil {
 			return nil // the client has gone
 		}
 	}
@@ -117,15 +118,40 @@ func replay(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
 	}
 	all, _ := strconv.ParseBool(r.Form.Get("all"))
 	dryRun, _ := strconv.ParseBool(r.Form.Get("dryRun"))
-	out := newLines[operate.Replayed, operate.Replayed](w)
+	return work(w, func(seen func(operate.Replayed)) (operate.Replayed, error) {
+		return o.Replay(r.Context(), q, all, dryRun, r.Form.Get("run"), seen)
+	})
+}
+
+// erase is POST /operator/erase.
+func erase(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return err
+	}
+	q, err := parseQuery(r.Form)
+	if err != nil {
+		return err
+	}
+	if r.Form.Get("number") == "" {
+		return errors.New("no number is given")
+	}
+	dryRun, _ := strconv.ParseBool(r.Form.Get("dryRun"))
+	return work(w, func(seen func(operate.Receipt)) (operate.Receipt, error) {
+		return o.Erase(r.Context(), q.Account, r.Form.Get("number"), dryRun, seen)
+	})
+}
+
+// work answers with the progress of what takes its time, and its result.
+func work[R any](w http.ResponseWriter, do func(seen func(R)) (R, error)) error {
+	out := newLines[R](w)
 	told := time.Now()
-	result, err := o.Replay(r.Context(), q, all, dryRun, r.Form.Get("run"), func(p operate.Replayed) {
+	result, err := do(func(r R) {
 		if time.Since(told) > progressEach {
 			told = time.Now()
-			_ = out.write(line[operate.Replayed, operate.Replayed]{Progress: &p}) // a client that has gone ends the context
+			_ = out.write(line[R]{Progress: &r}) // a client that has gone ends the request's context
 		}
 	})
-	last := line[operate.Replayed, operate.Replayed]{Result: &result}
+	last := line[R]{Result: &result}
 	if err != nil {
 		last.Error = err.Error()
 	}
@@ -178,17 +204,17 @@ func writeJSON(w http.ResponseWriter, v any) error {
 }
 
 // lines writes an answer line by line.
-type lines[P, R any] struct {
+type lines[R any] struct {
 	encoder *json.Encoder
 	control *http.ResponseController
 }
 
-func newLines[P, R any](w http.ResponseWriter) lines[P, R] {
+func newLines[R any](w http.ResponseWriter) lines[R] {
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	return lines[P, R]{json.NewEncoder(w), http.NewResponseController(w)}
+	return lines[R]{json.NewEncoder(w), http.NewResponseController(w)}
 }
 
-func (l lines[P, R]) write(v line[P, R]) error {
+func (l lines[R]) write(v line[R]) error {
 	_ = l.control.SetWriteDeadline(time.Now().Add(time.Minute)) // work takes its time
 	return errors.Join(l.encoder.Encode(v), l.control.Flush())
 }

@@ -113,11 +113,11 @@ func get[T any](ctx context.Context, f operatorFlags, path string, values url.Va
 
 // read calls each for every line of an answer. An answer that breaks off before
 // its last line, if it is to have one, is an error.
-func read[P, R any](body io.ReadCloser, wantResult bool, each func(line[P, R]) error) error {
+func read[R any](body io.ReadCloser, wantResult bool, each func(line[R]) error) error {
 	defer body.Close()
 	decoder := json.NewDecoder(body)
 	for ended := !wantResult; ; {
-		var l line[P, R]
+		var l line[R]
 		err := decoder.Decode(&l)
 		switch {
 		case errors.Is(err, io.EOF) && ended:
@@ -132,4 +132,24 @@ func read[P, R any](body io.ReadCloser, wantResult bool, each func(line[P, R]) e
 			return err
 		}
 	}
+}
+
+// post has work done that takes its time, shows how many there were of what by
+// then, and returns the result.
+func post[R any](ctx context.Context, f operatorFlags, std stdio, path string, values url.Values, what string, count func(R) int) (result R, err error) {
+	body, err := f.call(ctx, http.MethodPost, path, values)
+	if err != nil {
+		return result, err
+	}
+	bar := newProgress(std.err, what)
+	defer bar.finish()
+	err = read(body, true, func(l line[R]) error {
+		if l.Progress != nil {
+			bar.set(count(*l.Progress))
+			return nil
+		}
+		result = *l.Result
+		return nil
+	})
+	return result, err
 }

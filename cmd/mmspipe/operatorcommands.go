@@ -88,7 +88,7 @@ func (cmd failedCommand) Run(ctx context.Context, std stdio) error {
 		fmt.Fprintln(table, "GIVEN UP\tMESSAGE\tMEDIUM\tREASON\tSTATUS\tTRIES")
 	}
 	n := 0
-	err = read(body, false, func(l line[struct{}, operate.Failure]) error {
+	err = read(body, false, func(l line[operate.Failure]) error {
 		n++
 		f := l.Result
 		if asJSON {
@@ -150,21 +150,7 @@ func (cmd replayCommand) Run(ctx context.Context, std stdio) error {
 	values.Set("run", time.Now().UTC().Truncate(time.Hour).Format("2006010215"))
 	values.Set("all", fmt.Sprint(cmd.All))
 	values.Set("dryRun", fmt.Sprint(cmd.DryRun))
-	body, err := cmd.call(ctx, http.MethodPost, "replay", values)
-	if err != nil {
-		return err
-	}
-	bar := newProgress(std.err, "messages")
-	var result operate.Replayed
-	err = read(body, true, func(l line[operate.Replayed, operate.Replayed]) error {
-		if l.Progress != nil {
-			bar.set(l.Progress.Messages)
-			return nil
-		}
-		result = *l.Result
-		return nil
-	})
-	bar.finish()
+	result, err := post(ctx, cmd.operatorFlags, std, "replay", values, "messages", func(r operate.Replayed) int { return r.Messages })
 	if err != nil {
 		return err
 	}
@@ -184,6 +170,42 @@ func describeReplay(r operate.Replayed) string {
 		return fmt.Sprintf("%d messages would be queued; nothing was done", r.Messages)
 	}
 	return fmt.Sprintf("%d messages queued, %d were queued before", r.Queued, r.Messages-r.Queued)
+}
+
+type eraseCommand struct {
+	operatorFlags `embed:""`
+	Account       string `placeholder:"AC…" help:"In this account only."`
+	Number        string `required:"" placeholder:"+1…" help:"The phone number, as Twilio writes it."`
+	DryRun        bool   `help:"Say what would be removed, and remove nothing."`
+}
+
+// Help is the long form of the subcommand's help.
+func (eraseCommand) Help() string {
+	return "Removes everything that is kept of one phone number: messages from and to it, their media, their events in the feed, and jobs that still wait, and prints a receipt. What stays are SIDs and dates, and an mms.deleted event for each medium, so that readers of the feed drop theirs. Interrupted, the same command goes on. The exit status is 3 if nothing was found."
+}
+
+// Run erases a number.
+func (cmd eraseCommand) Run(ctx context.Context, std stdio) error {
+	values := url.Values{"number": {cmd.Number}, "dryRun": {fmt.Sprint(cmd.DryRun)}}
+	setIf(values, "account", cmd.Account)
+	r, err := post(ctx, cmd.operatorFlags, std, "erase", values, "messages", func(r operate.Receipt) int { return r.Messages })
+	if err != nil {
+		return err
+	}
+	if cmd.JSON {
+		err = printJSON(std.out, r)
+	} else {
+		did := "removed"
+		if r.DryRun {
+			did = "would be removed; nothing was"
+		}
+		_, err = fmt.Fprintf(std.out, "%d messages, %d media (%s), %d events and %d waiting jobs %s\nnumber hash %s, %d accounts searched, finished %s\n",
+			r.Messages, r.Media, humanize.IBytes(uint64(r.Bytes)), r.Events, r.Jobs, did, r.NumberHash, r.Accounts, r.Finished.Format(time.RFC3339))
+	}
+	if err == nil && r.Messages+r.Jobs == 0 {
+		return fmt.Errorf("%w: nothing is kept of that number", errNothing)
+	}
+	return err
 }
 
 type messageCommand struct {

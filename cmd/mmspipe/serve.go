@@ -50,7 +50,7 @@ func serve(ctx context.Context, c config, log zerolog.Logger, ready func(*servic
 	// In this order: what is started later uses what was started earlier, and is
 	// stopped before it.
 	for _, start := range []func(context.Context) error{
-		s.openData, s.openBucket, s.openStreams, s.startWatch, s.listen, s.startWorker, s.startServers,
+		s.openData, s.openBucket, s.openStreams, s.startWatch, s.listen, s.startWorker, s.startRetention, s.startServers,
 	} {
 		if err := start(ctx); err != nil {
 			return err

@@ -62,6 +62,7 @@ type settings struct {
 	Workers   string `setting:"" group:"Running" default:"16" placeholder:"N" help:"Messages worked on at once."`
 	GiveUp    string `setting:"" group:"Running" default:"24h" placeholder:"DURATION" help:"How long a medium that can not be had is tried for."`
 	FeedAge   string `setting:"" group:"Running" default:"720h" placeholder:"DURATION" help:"How long events are kept."`
+	Retention string `setting:"" group:"Running" placeholder:"DURATION" help:"Remove messages with their media and events when they are older, such as 2160h; at least 48h. Nothing is removed unless set."`
 	LogLevel  string `setting:"" group:"Running" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
 	LogFormat string `setting:"" group:"Running" default:"auto" placeholder:"FORMAT" help:"console, json, or auto: console in a terminal."`
 }
@@ -91,6 +92,7 @@ type config struct {
 
 	workers         int
 	giveUp, feedAge time.Duration
+	retention       time.Duration // 0: everything is kept
 	logLevel        zerolog.Level
 	logFormat       string
 }
@@ -131,6 +133,12 @@ func (s settings) parse() (config, error) {
 	c.workers = parsed(&m, "workers", s.Workers, parseCount)
 	c.giveUp = parsed(&m, "give-up", s.GiveUp, parseDuration)
 	c.feedAge = parsed(&m, "feed-age", s.FeedAge, parseDuration)
+	if s.Retention != "" {
+		c.retention = parsed(&m, "retention", s.Retention, parseDuration)
+		if c.retention > 0 && c.retention < minRetention {
+			m.check("retention", fmt.Errorf("%s is less than %v, in which jobs may still be under way", s.Retention, minRetention))
+		}
+	}
 	c.logLevel = parsed(&m, "log-level", s.LogLevel, parseLevel)
 	c.logFormat = parsed(&m, "log-format", s.LogFormat, oneOf("auto", "console", "json"))
 
@@ -259,6 +267,9 @@ func parseOrigin(s string) (*url.URL, error) {
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
+
+// minRetention is twice the time for which media are tried by default.
+const minRetention = 48 * time.Hour
 
 // parseOrigins reads a list of origins.
 func parseOrigins(s string) ([]*url.URL, error) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/url"
 	"slices"
 	"time"
 
@@ -24,6 +25,7 @@ type Operator struct {
 	Store    *store.Store
 	Streams  *stream.Streams
 	Accounts []store.AccountSID
+	Upstream *url.URL // the provider's origin
 }
 
 // ErrUnknown says that there is no record of a message.
