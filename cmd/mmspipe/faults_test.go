@@ -316,7 +316,7 @@ func printTable(t *testing.T, rows []row) {
 	table := "| scenario | faults injected | acknowledged | stored media | failed visibly | lost | duplicates | events per fact | time |\n" +
 		"|---|---|---|---|---|---|---|---|---|\n"
 	for _, r := range rows {
-		if r.facts > 0 { // the scenario was run to its end
+		if r.time > 0 { // the scenario was run to its end
 			table += fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %.3g | %v |\n", r.scenario, r.faults, r.acknowledged,
 				r.stored, r.failed, r.lost, r.duplicates, float64(r.facts+r.duplicates)/float64(r.facts), r.time.Round(time.Second))
 		}
