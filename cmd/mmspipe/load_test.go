@@ -30,14 +30,15 @@ type load struct {
 // permanent is the share of media that cannot be had, ever.
 const permanent = 0.03
 
-// temporary are faults of a medium's host that another try outlasts. Stalls are
-// rare because each holds its connection for the fetcher's whole patience.
+// temporary are faults of a medium's host that another try outlasts.
 var temporary = []simulate.Fault{
-	simulate.NotFound, simulate.ServerError, simulate.Unavailable, simulate.TooMany, simulate.Forbidden,
-	simulate.NotFound, simulate.ServerError, simulate.Unavailable, simulate.Reset, simulate.Truncate,
-	simulate.NotFound, simulate.ServerError, simulate.Unavailable, simulate.Reset, simulate.Truncate,
-	simulate.NotFound, simulate.ServerError, simulate.Unavailable, simulate.Reset, simulate.Stall,
+	simulate.NotFound, simulate.ServerError, simulate.Unavailable, simulate.TooMany, simulate.Forbidden, simulate.Reset, simulate.Truncate,
 }
+
+// stalls is the share of stalls among the faults. Each holds one of the host's
+// connections for the fetcher's whole patience, and when all are held the host is
+// left alone for a time.
+const stalls = 0.01
 
 // newLoad returns a load whose messages differ from run to run.
 func newLoad(t *testing.T, twilio *simulate.Simulator, trouble float64) *load {
@@ -129,7 +130,11 @@ func (l *load) medium() simulate.Media {
 	}
 	if l.rand.Float64() < l.trouble {
 		for range 1 + l.rand.IntN(2) {
-			m.Faults = append(m.Faults, temporary[l.rand.IntN(len(temporary))])
+			fault := temporary[l.rand.IntN(len(temporary))]
+			if l.rand.Float64() < stalls {
+				fault = simulate.Stall
+			}
+			m.Faults = append(m.Faults, fault)
 		}
 		l.troubled++
 	}
