@@ -14,7 +14,7 @@ import (
 // minutes for its next try.
 func (s *site) settle() {
 	s.t.Helper()
-	s.within(5*time.Minute, "the queue is empty", func() bool { return s.queued() == 0 })
+	s.within(15*time.Minute, "the queue is empty", func() bool { return s.queued() == 0 })
 }
 
 // queued is the number of jobs that are not done, -1 if the service does not
