@@ -10,11 +10,11 @@ import (
 )
 
 // settle waits until nothing is left to be done. A job that was in hand when its
-// worker died comes back after a minute; one that met many faults waits some
-// minutes for its next try.
+// worker died comes back after a minute; one that met many faults waits the longer
+// for its next try.
 func (s *site) settle() {
 	s.t.Helper()
-	s.within(15*time.Minute, "the queue is empty", func() bool { return s.queued() == 0 })
+	s.within(3*time.Minute+5*s.length, "the queue is empty", func() bool { return s.queued() == 0 })
 }
 
 // queued is the number of jobs that are not done, -1 if the service does not

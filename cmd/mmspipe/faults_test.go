@@ -66,8 +66,8 @@ func TestFaults(t *testing.T) {
 	length := 3 * time.Second
 	if text := os.Getenv("MMSPIPE_TEST_FAULTS"); text != "" {
 		total, err := time.ParseDuration(text)
-		if err != nil {
-			t.Fatalf("MMSPIPE_TEST_FAULTS: %v", err)
+		if err != nil || total < time.Second {
+			t.Fatalf("MMSPIPE_TEST_FAULTS: %q is not a duration of a second or more", text)
 		}
 		length = total / time.Duration(len(scenarios))
 	}
