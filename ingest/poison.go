@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 
+	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/stream"
 )
@@ -68,6 +69,11 @@ func (w *Worker) guarded(ctx context.Context, d *stream.Delivery, record *store.
 	if err != nil {
 		return "", err
 	}
+	if died { // unless what is stored shows that the fit ended before the process did
+		if died, err = w.unfitted(ctx, record); err != nil {
+			return "", err
+		}
+	}
 	if died {
 		return "picture is kept as it came: fitting it ended the process twice", nil
 	}
@@ -75,6 +81,21 @@ func (w *Worker) guarded(ctx context.Context, d *stream.Delivery, record *store.
 		return "", errors.Join(err, w.endFit(ctx, record))
 	}
 	return "", w.endFit(ctx, record)
+}
+
+// unfitted tells whether no variant of a picture is stored. All are made before the
+// first is stored.
+func (w *Worker) unfitted(ctx context.Context, record *store.Media) (bool, error) {
+	for _, name := range []string{w.Profile.Name, resize.Thumb.Name} {
+		variant, _, err := w.Store.OpenBlob(ctx, record.Account, record.Message, record.SID, name)
+		if err == nil {
+			return false, variant.Close()
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // endFit takes the note away, also when the Job's own time is over.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -66,13 +67,20 @@ func TestRecheck(t *testing.T) {
 }
 
 // TestPoison: a picture that was being fitted when two processes died is kept as
-// it came, and one that was so when one died is fitted.
+// it came, and one that was so when one died is fitted. One of which a variant is
+// stored did not kill anybody.
 func TestPoison(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		deaths int
+		stored bool // a variant, before the last death
 		fitted bool
-	}{{"no death", 0, true}, {"one death", 1, true}, {"two deaths", 2, false}} {
+	}{
+		{"no death", 0, false, true},
+		{"one death", 1, false, true},
+		{"two deaths", 2, false, false},
+		{"two deaths after the fit", 2, true, true},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHouse(t)
 			bucket := dir(t)
@@ -96,8 +104,17 @@ func TestPoison(t *testing.T) {
 				}
 				d.Attempt++
 			}
+			if c.stored {
+				thumb := picture()
+				if _, _, err := store.New(bucket, nil).PutBlob(t.Context(), h.account, message, media, "thumb", bytes.NewReader(thumb), int64(len(thumb))); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if result := h.worker(bucket).work(t.Context(), d); result.verb != done {
 				t.Fatalf("outcome %+v", result)
+			}
+			if orphans := storetest.Audit(t, bucket); len(orphans) > 0 {
+				t.Errorf("blobs without a record: %v", orphans)
 			}
 			record, err := store.New(bucket, nil).Media(t.Context(), h.account, message, media)
 			if err != nil || (len(record.Variants) > 0) != c.fitted || (record.Note == "") != c.fitted {
