@@ -12,17 +12,24 @@ import (
 // silence notes since when publishes to a stream have had no answer.
 type silence struct {
 	mu    sync.Mutex
-	since time.Time // zero after an answer
+	since time.Time // of the first publish without an answer; zero after an answer
+	last  time.Time // of the last one without
 }
+
+// silenceAge is how long after the last publish without an answer nothing is known
+// any more. A receiver that is not ready is sent nothing that could be answered.
+const silenceAge = 15 * time.Second
 
 func (s *silence) note(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case answered(err):
+	if answered(err) {
 		s.since = time.Time{}
-	case s.since.IsZero():
-		s.since = time.Now()
+		return
+	}
+	s.last = time.Now()
+	if s.since.IsZero() {
+		s.since = s.last
 	}
 }
 
@@ -30,6 +37,10 @@ func (s *silence) duration() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.since.IsZero() {
+		return 0
+	}
+	if time.Since(s.last) > silenceAge {
+		s.since = time.Time{}
 		return 0
 	}
 	return time.Since(s.since)
@@ -44,8 +55,8 @@ func answered(err error) bool {
 }
 
 // Stuck is how long publishes to one of the streams have had no answer; 0 if the
-// last one had. A server that met an error when it wrote answers none until it is
-// restarted (seen on nats-server 2.15.2).
+// last one had, or if none has been tried for 15 s. A server that met an error
+// when it wrote answers none until it is restarted (seen on nats-server 2.15.2).
 func (s *Streams) Stuck() time.Duration {
 	return max(s.silentJobs.duration(), s.silentFeed.duration())
 }
