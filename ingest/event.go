@@ -67,6 +67,8 @@ type failedData struct {
 const (
 	// reasonConflict: a webhook repeats a MessageSid with other content.
 	reasonConflict = "conflict"
+	// reasonUpstream: upstream does not have a message that was to be replayed.
+	reasonUpstream = "upstream"
 )
 
 type statusData struct {

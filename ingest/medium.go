@@ -82,7 +82,11 @@ func (w *Worker) finish(ctx context.Context, d *stream.Delivery, record store.Me
 	if !record.Deleted.IsZero() {
 		return w.Store.DeleteBlobs(ctx, record.Account, record.Message, record.SID)
 	}
-	_, err := w.announce(ctx, record)
+	again := record.Announced != 0 && d.Kind == stream.Replay
+	record, err := w.announce(ctx, record)
+	if err == nil && again { // it was damaged, and is as it was
+		err = w.forgetFailure(ctx, record)
+	}
 	return err
 }
 
@@ -103,8 +107,13 @@ func (w *Worker) announce(ctx context.Context, record store.Media) (store.Media,
 	if err != nil {
 		return record, err
 	}
-	// A failure of an earlier Job is over.
-	_, err = w.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
+	return record, w.forgetFailure(ctx, record)
+}
+
+// forgetFailure takes a failure of an earlier Job from the Message record of a
+// medium that is stored.
+func (w *Worker) forgetFailure(ctx context.Context, record store.Media) error {
+	_, err := w.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
 		over, ok := m.Failures[record.SID]
 		if !ok {
 			return errUnchanged
@@ -116,7 +125,7 @@ func (w *Worker) announce(ctx context.Context, record store.Media) (store.Media,
 	if errors.Is(err, errUnchanged) {
 		err = nil
 	}
-	return record, err
+	return err
 }
 
 // errUnchanged ends an update that has nothing to change.

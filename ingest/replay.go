@@ -12,18 +12,26 @@ import (
 )
 
 // replay does the work of a message again, from its record: media that failed are
-// tried again, what is stored is verified, and what was lost is fetched again.
+// tried again, what is stored is verified, and what was lost is fetched again. A
+// message without a record is made from what the provider's API knows of it.
 func (w *Worker) replay(ctx context.Context, d *stream.Delivery) outcome {
 	message, err := w.Store.Message(ctx, d.Account, d.Message)
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound) && w.API == nil:
 		zerolog.Ctx(ctx).Error().Msg("message to be replayed is not known")
 		return outcome{}
+	case errors.Is(err, store.ErrNotFound):
+		message, err = w.recall(ctx, d)
+	case err == nil && w.API != nil && string(d.Data) == stream.FromUpstream:
+		message, err = w.complete(ctx, message)
 	}
-	if err == nil && !message.Deleted.IsZero() {
-		err = errDeleted
-	}
-	if err != nil {
-		return w.judge(ctx, d, err)
+	switch result := w.judge(ctx, d, err); {
+	case result.verb == failed:
+		return w.judge(ctx, d, w.reportRefusal(ctx, d, err))
+	case result.verb != done:
+		return result
+	case !message.Deleted.IsZero():
+		return outcome{} // nothing of a tombstone is worked on
 	}
 	hook, err := parseWebhook(message.Form)
 	if err == nil {
@@ -44,6 +52,11 @@ func (w *Worker) clearDamage(ctx context.Context, record store.Media) (damaged b
 	names, err := w.Store.Damaged(ctx, record)
 	if err != nil || len(names) == 0 {
 		return false, err
+	}
+	if slices.Contains(names, store.Original) && !record.UpstreamDeleted.IsZero() {
+		// Nobody has another copy: what is left of it is better than nothing.
+		zerolog.Ctx(ctx).Error().Strs("blobs", names).Msg("medium is damaged and upstream's copy is deleted; it stays as it is")
+		return false, nil
 	}
 	zerolog.Ctx(ctx).Error().Strs("blobs", names).Msg("medium is damaged; it is made again")
 	if slices.Contains(names, store.Original) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/upstream"
 	"mmspipe/store/stream"
 )
 
@@ -36,18 +37,20 @@ const (
 // verdict turns what a try ended with into a verb. age is the time since the Job
 // was queued.
 //
-// Only trouble with a medium's host is ever given up. All else, such as a
-// bucket that is away, is trouble of this house, which a Job outlasts.
+// Only trouble with a medium's host or with the provider's API is ever given up.
+// All else, such as a bucket that is away, is trouble of this house, which a Job
+// outlasts.
 func verdict(err error, age, giveUp time.Duration) verb {
 	trouble, ofHost := errors.AsType[*fetch.Error](err)
+	refusal, ofAPI := errors.AsType[*upstream.Error](err)
 	switch {
 	case err == nil, errors.Is(err, errDeleted):
 		return done
 	case errors.Is(err, errStopping):
 		return handBack
-	case !ofHost:
+	case !ofHost && !ofAPI:
 		return retry
-	case permanent(trouble, age) || age >= giveUp:
+	case age >= giveUp || ofHost && permanent(trouble, age) || ofAPI && !refusal.Temporary():
 		return failed
 	}
 	return retry
@@ -104,6 +107,9 @@ func retryAfter(err error) time.Duration {
 	}
 	if trouble, ok := errors.AsType[*fetch.Error](err); ok {
 		return trouble.RetryAfter
+	}
+	if refusal, ok := errors.AsType[*upstream.Error](err); ok {
+		return refusal.RetryAfter
 	}
 	return 0
 }

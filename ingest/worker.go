@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/upstream"
 	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/stream"
@@ -36,8 +37,7 @@ const (
 	holdPause = 500 * time.Millisecond
 )
 
-// Options are what a [Worker] works with. All but the durations and counts are
-// required.
+// Options are what a [Worker] works with. All up to Log are required.
 type Options struct {
 	Store    *store.Store
 	Streams  *stream.Streams
@@ -52,6 +52,10 @@ type Options struct {
 	Jobs    int           // Jobs at once; 16 if 0
 	GiveUp  time.Duration // age of a Job at which a medium that is still to be had is given up; a day if 0
 	Drain   time.Duration // time to finish the Jobs in hand when stopping; 20 s if 0
+
+	// API, if set, is asked for messages to be replayed that have no record, and
+	// for media that a webhook did not name.
+	API *upstream.Client
 
 	// Hold, if set, tells that no Job is to be begun now.
 	Hold func() bool

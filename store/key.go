@@ -26,6 +26,7 @@ const Original = "original"
 //	index/<AC>/from/<number>/<day>/<time>-<MM>    the numbers are hashed, and days
 //	index/<AC>/to/<number>/<day>/<time>-<MM>      and times count down, so that the
 //	index/<AC>/failed/<day>/<time>-<MM>-<name>    newest message comes first
+//	upstream/<AC>.json              how far the provider's copies are deleted
 //	selftest/<random>               what OpenMinIO probes with
 //	ping                            never stored; what Ping asks for
 const (
@@ -35,6 +36,7 @@ const (
 	recordSuffix = ".json"
 	selfTestRoot = "selftest/"
 	fittingRoot  = "fitting/"
+	upstreamRoot = "upstream/"
 	pingKey      = "ping"
 )
 
@@ -76,6 +78,8 @@ func blobFolder(account AccountSID, message MessageSID, media MediaSID) string {
 func fittingKey(account AccountSID, message MessageSID, media MediaSID) string {
 	return fittingRoot + account.s + "/" + message.s + "/" + media.s
 }
+
+func upstreamKey(account AccountSID) string { return upstreamRoot + account.s + recordSuffix }
 
 // BlobKey is the key of a medium's blob, for [MinIO.Presign].
 func (s *Store) BlobKey(account AccountSID, message MessageSID, media MediaSID, name string) string {

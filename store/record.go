@@ -3,6 +3,8 @@ package store
 import (
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -64,6 +66,18 @@ type Message struct {
 	Revision string `json:"revision"`
 
 	etag string // of the stored record; what an update is conditional on
+}
+
+// MediaIndex is the N of the MediaUrlN that is the provider's address of a medium
+// of m, at whatever origin it was when m was received, or -1 if there is none.
+func (m Message) MediaIndex(media MediaSID) int {
+	path := "/Accounts/" + m.Account.s + "/Messages/" + m.SID.s + "/Media/" + media.s
+	for n := 0; n < m.NumMedia; n++ {
+		if strings.HasSuffix(m.Form.Get("MediaUrl"+strconv.Itoa(n)), path) {
+			return n
+		}
+	}
+	return -1
 }
 
 // tombstone is what stays of a deleted message: nothing that anyone wrote, and
@@ -130,6 +144,11 @@ type Media struct {
 	// Removed is the feed sequence of the medium's deleted event, 0 before it
 	// was acknowledged.
 	Removed uint64 `json:"removed,omitempty"`
+	// UpstreamDeleted is when the provider's copy was deleted, because this one
+	// is good; UpstreamAnnounced is the feed sequence of that event, 0 before it
+	// was acknowledged.
+	UpstreamDeleted   time.Time `json:"upstreamDeleted,omitzero"`
+	UpstreamAnnounced uint64    `json:"upstreamAnnounced,omitempty"`
 	// Deleted makes the record a tombstone: the medium is gone or going, and a
 	// late worker must not bring it back.
 	Deleted time.Time `json:"deleted,omitzero"`

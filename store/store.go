@@ -118,6 +118,13 @@ func (s *Store) putMedia(ctx context.Context, m Media, cond Condition) (_ Media,
 // ListMedia returns the records of a message's media by SID, tombstones left
 // out. A message without media, or that is not known, has none.
 func (s *Store) ListMedia(ctx context.Context, account AccountSID, message MessageSID) ([]Media, error) {
+	list, err := s.ListMediaRecords(ctx, account, message)
+	list = slices.DeleteFunc(list, func(m Media) bool { return !m.Deleted.IsZero() })
+	return slices.Clip(list), err
+}
+
+// ListMediaRecords is [Store.ListMedia] with the tombstones.
+func (s *Store) ListMediaRecords(ctx context.Context, account AccountSID, message MessageSID) ([]Media, error) {
 	var list []Media
 	for o, err := range walk(ctx, s.bucket, mediaFolder(account, message), "", maxPage) {
 		if err != nil {
@@ -132,11 +139,11 @@ func (s *Store) ListMedia(ctx context.Context, account AccountSID, message Messa
 		case errors.Is(err, ErrNotFound): // removed since it was listed
 		case err != nil:
 			return nil, err
-		case m.Deleted.IsZero():
+		default:
 			list = append(list, m)
 		}
 	}
-	return slices.Clip(list), nil
+	return list, nil
 }
 
 // load reads the record under key.

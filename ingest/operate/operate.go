@@ -15,8 +15,11 @@ import (
 	"slices"
 	"time"
 
+	"mmspipe/ingest/upstream"
 	"mmspipe/store"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 // Operator answers for the accounts that the service works for. It may be used
@@ -26,6 +29,9 @@ type Operator struct {
 	Streams  *stream.Streams
 	Accounts []store.AccountSID
 	Upstream *url.URL // the provider's origin
+
+	API *upstream.Client // the provider's API; nil: what needs it is an error
+	Log zerolog.Logger
 }
 
 // ErrUnknown says that there is no record of a message.

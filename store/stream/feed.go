@@ -27,9 +27,11 @@ const (
 	EventSent     = "mms.sent"     // an outgoing message, handed to the provider
 	EventStatus   = "mms.status"   // a status callback
 	EventDeleted  = "mms.deleted"  // a medium
+
+	EventUpstreamDeleted = "mms.upstream-deleted" // a medium's copy at the provider
 )
 
-var eventTypes = []string{EventReceived, EventStored, EventFailed, EventReady, EventSent, EventStatus, EventDeleted}
+var eventTypes = []string{EventReceived, EventStored, EventFailed, EventReady, EventSent, EventStatus, EventDeleted, EventUpstreamDeleted}
 
 // Event is a fact to be published.
 type Event struct {

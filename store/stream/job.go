@@ -17,7 +17,7 @@ import (
 type Kind string
 
 // The kinds of Jobs. Data is that of the webhook, form encoded, for Inbound and
-// Status, and a MediaSID for Delete.
+// Status, a MediaSID for Delete, and empty or [FromUpstream] for Replay.
 const (
 	Inbound  Kind = "inbound"
 	Outbound Kind = "outbound"
@@ -25,6 +25,10 @@ const (
 	Replay   Kind = "replay"
 	Delete   Kind = "delete"
 )
+
+// FromUpstream is the Data of a Replay that is to ask the provider, too, which
+// media the message has.
+const FromUpstream = "upstream"
 
 // Job is something to be done about one message.
 type Job struct {
