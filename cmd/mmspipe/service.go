@@ -16,6 +16,7 @@ import (
 
 	"mmspipe/ingest"
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/upstream"
 	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/api"
@@ -52,6 +53,7 @@ type service struct {
 	presign presigner // nil where browsers do not reach the object store
 	records *store.Store
 	streams *stream.Streams
+	twilio  *upstream.Client // the provider's API
 	queue   string // where the streams are, in words
 	objects string // where the bucket is, in words
 	public  net.Listener
@@ -191,15 +193,18 @@ func (s *service) startWorker(context.Context) error {
 	if !s.roles.worker {
 		return nil
 	}
+	s.twilio = upstream.New(s.upstream, s.accounts)
 	worker := ingest.NewWorker(ingest.Options{
 		Store: s.records, Streams: s.streams, Accounts: s.accounts, Upstream: s.upstream, Profile: s.profile,
 		Fetcher: fetch.New(fetch.Options{Upstream: s.upstream, Allow: s.fetchAllow, MaxBytes: s.maxMedia, Slots: s.workers}),
 		Fitter:  resize.New(resize.Options{Memory: s.fitMemory, MaxPixels: s.maxPixels}),
 		Log:     s.log, TempDir: s.tempDir(), Jobs: s.workers, GiveUp: s.giveUp, Drain: drainTimeout, Hold: s.disk.full,
+		API: s.twilio,
 	})
 	if err := s.startRecheck(worker); err != nil { // stopped after the worker
 		return err
 	}
+	s.startDeleteUpstream()
 	// The worker is stopped in its turn, not when the service's context ends:
 	// requests that are being answered come first.
 	pulling, stopPulling := context.WithCancel(context.Background())

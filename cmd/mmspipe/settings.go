@@ -52,12 +52,13 @@ type settings struct {
 	S3TLS            string `setting:"" group:"Backends" name:"s3-tls" default:"true" placeholder:"true|false" help:"Whether it is reached by https."`
 	S3PublicEndpoint string `setting:"" group:"Backends" name:"s3-public-endpoint" placeholder:"ORIGIN" help:"Where browsers reach it, such as https://s3.example.com. Links to media lead there if set."`
 
-	Upstream   string `setting:"" group:"Media" default:"https://api.twilio.com" placeholder:"ORIGIN" help:"The provider's API."`
-	FetchAllow string `setting:"" group:"Media" placeholder:"CIDR:PORT,…" help:"Addresses that may be fetched from although they are private or on another port than 80 and 443."`
-	MaxMedia   string `setting:"" group:"Media" default:"32MiB" placeholder:"BYTES" help:"Size of a medium at most."`
-	Profile    string `setting:"" group:"Media" default:"us" placeholder:"NAME" help:"Carrier profile that pictures are fitted to."`
-	FitMemory  string `setting:"" group:"Media" default:"512MiB" placeholder:"BYTES" help:"Memory that all pictures being decoded may take together."`
-	MaxPixels  string `setting:"" group:"Media" placeholder:"N" help:"Pixels of a picture at most; larger ones are kept as they came. 100,000,000 of JPEG and 40,000,000 of other formats unless set."`
+	Upstream       string `setting:"" group:"Media" default:"https://api.twilio.com" placeholder:"ORIGIN" help:"The provider's API."`
+	DeleteUpstream string `setting:"" group:"Media" default:"false" placeholder:"true|false" help:"Delete the provider's copies of media a day after they came, once what is stored has been read again and found good."`
+	FetchAllow     string `setting:"" group:"Media" placeholder:"CIDR:PORT,…" help:"Addresses that may be fetched from although they are private or on another port than 80 and 443."`
+	MaxMedia       string `setting:"" group:"Media" default:"32MiB" placeholder:"BYTES" help:"Size of a medium at most."`
+	Profile        string `setting:"" group:"Media" default:"us" placeholder:"NAME" help:"Carrier profile that pictures are fitted to."`
+	FitMemory      string `setting:"" group:"Media" default:"512MiB" placeholder:"BYTES" help:"Memory that all pictures being decoded may take together."`
+	MaxPixels      string `setting:"" group:"Media" placeholder:"N" help:"Pixels of a picture at most; larger ones are kept as they came. 100,000,000 of JPEG and 40,000,000 of other formats unless set."`
 
 	Workers   string `setting:"" group:"Running" default:"16" placeholder:"N" help:"Messages worked on at once."`
 	GiveUp    string `setting:"" group:"Running" default:"24h" placeholder:"DURATION" help:"How long a medium that can not be had is tried for."`
@@ -83,12 +84,13 @@ type config struct {
 	requireDurable                 bool
 	s3                             *store.MinIOOptions // nil: a directory
 
-	upstream   *url.URL
-	fetchAllow []fetch.Allow
-	maxMedia   int64
-	profile    resize.Profile
-	fitMemory  int64
-	maxPixels  int // 0: the defaults of package resize
+	upstream       *url.URL
+	deleteUpstream bool
+	fetchAllow     []fetch.Allow
+	maxMedia       int64
+	profile        resize.Profile
+	fitMemory      int64
+	maxPixels      int // 0: the defaults of package resize
 
 	workers         int
 	giveUp, feedAge time.Duration
@@ -122,6 +124,7 @@ func (s settings) parse() (config, error) {
 	c.mediaAuth = parsed(&m, "media-auth", s.MediaAuth, oneOf("public", "required"))
 
 	c.upstream = parsed(&m, "upstream", s.Upstream, parseOrigin)
+	c.deleteUpstream = parsed(&m, "delete-upstream", s.DeleteUpstream, strconv.ParseBool)
 	c.fetchAllow = parsed(&m, "fetch-allow", s.FetchAllow, fetch.ParseAllow)
 	c.maxMedia = parsed(&m, "max-media", s.MaxMedia, parseBytes)
 	c.profile = parsed(&m, "profile", s.Profile, resize.ProfileNamed)

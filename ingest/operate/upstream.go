@@ -1,0 +1,295 @@
+package operate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"mmspipe/ingest/upstream"
+	"mmspipe/store"
+	"mmspipe/store/stream"
+)
+
+const (
+	// saveEvery is after how many messages the position of a walk is stored. Those
+	// since are looked at again when a walk was interrupted.
+	saveEvery = 100
+
+	// wholeAgain is after what time all messages are walked through once more, for
+	// media that were not ready when the walk came by: stored late, or mended.
+	wholeAgain = 7 * 24 * time.Hour
+)
+
+// Damaged is the reason of a failure: an original is not what its record says.
+const Damaged = "damaged"
+
+// DeletedUpstream is what a deletion of upstream's copies did, also when an error
+// ended it. With a dry run it is what it would have done.
+type DeletedUpstream struct {
+	Messages int  `json:"messages"` // that were looked at
+	Media    int  `json:"media"`    // whose copy was deleted
+	Gone     int  `json:"gone"`     // of them, those that upstream did not have any more
+	Damaged  int  `json:"damaged"`  // whose original here is damaged; the copy is kept
+	Left     int  `json:"left"`     // that are not ready yet, have a failure, or upstream refused
+	DryRun   bool `json:"dryRun"`
+}
+
+// DeleteUpstream deletes the provider's copies of media that are stored here: of
+// messages that were made before a time, the newest first, those media that were
+// stored and announced before it. The original is read and compared with its record
+// first, and the record read again; where they differ that is recorded as a failure
+// and the copy stays. It calls progress, unless that is nil, with the number of
+// messages so far.
+//
+// It remembers in the bucket how far it came, so that a call costs what is new since
+// the last one, three calls of the bucket and the bytes of its media for each
+// message, and goes on where an earlier one was interrupted. Once in seven days it
+// walks through all messages, whose media are not read again. A dry run reads
+// the same and changes nothing.
+func (o *Operator) DeleteUpstream(ctx context.Context, before time.Time, dryRun bool, progress func(messages int)) (DeletedUpstream, error) {
+	r := DeletedUpstream{DryRun: dryRun}
+	if o.Upstream == nil {
+		return r, errNoUpstream
+	}
+	for _, account := range o.Accounts {
+		if err := o.walkUpstream(ctx, account, before, &r, progress); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// walkUpstream goes through the messages of an account that are not done yet.
+func (o *Operator) walkUpstream(ctx context.Context, account store.AccountSID, before time.Time, r *DeletedUpstream, progress func(int)) error {
+	sweep, err := o.Store.UpstreamSweep(ctx, account)
+	if err != nil {
+		return err
+	}
+	sweep = begin(sweep, before)
+	if !sweep.Before.After(sweep.Through) {
+		return nil
+	}
+	save := func() error {
+		if r.DryRun {
+			return nil
+		}
+		return o.Store.PutUpstreamSweep(ctx, account, sweep)
+	}
+	q := store.MessageQuery{Account: account, Since: sweep.Through, Before: sweep.Before, After: sweep.Position}
+	for entry, err := range o.Store.Messages(ctx, q) {
+		if err == nil {
+			err = o.deleteCopies(ctx, entry.Message, sweep.Before, r)
+		}
+		if err != nil {
+			return err
+		}
+		r.Messages++
+		if progress != nil {
+			progress(r.Messages)
+		}
+		sweep.Position = entry.Position
+		if r.Messages%saveEvery == 0 {
+			if err := save(); err != nil {
+				return err
+			}
+		}
+	}
+	sweep.Through, sweep.Before, sweep.Position = sweep.Before, time.Time{}, ""
+	return save()
+}
+
+// begin is the walk to make: the rest of one that was interrupted, or a new one.
+func begin(sweep store.UpstreamSweep, before time.Time) store.UpstreamSweep {
+	if sweep.Position != "" && !before.Before(sweep.Before) {
+		return sweep
+	}
+	sweep.Before, sweep.Position = before, ""
+	if before.Sub(sweep.Whole) >= wholeAgain {
+		sweep.Through, sweep.Whole = time.Time{}, before
+	}
+	return sweep
+}
+
+// deleteCopies deletes upstream's copies of a message's media.
+func (o *Operator) deleteCopies(ctx context.Context, m store.Message, before time.Time, r *DeletedUpstream) error {
+	media, err := o.Store.ListMedia(ctx, m.Account, m.SID)
+	if err != nil {
+		return err
+	}
+	for _, record := range media {
+		if err := o.deleteCopy(ctx, m, record, before, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteCopy deletes upstream's copy of a medium, if it has one and it is time.
+func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store.Media, before time.Time, r *DeletedUpstream) error {
+	sid, own := o.Store.Identify(m.Account, m.SID, record.Index, m.Form.Get("MediaUrl"+strconv.Itoa(record.Index)), o.Upstream.Origin())
+	failure, failed := m.Failures[record.SID]
+	switch {
+	case !own || sid != record.SID || record.UpstreamAnnounced != 0:
+		return nil
+	case !record.UpstreamDeleted.IsZero():
+		return o.announceCopy(ctx, record, r.DryRun)
+	case failed || record.Announced == 0 || !record.DateCreated.Before(before):
+		r.Left++
+		return o.announceDamage(ctx, record, failure, r.DryRun)
+	}
+	good, err := o.verify(ctx, record, r)
+	if err != nil || !good {
+		return err
+	}
+	if r.DryRun {
+		r.Media++
+		return nil
+	}
+	err = o.Upstream.DeleteMedia(ctx, record.Account, record.Message, record.SID)
+	if trouble, ok := errors.AsType[*upstream.Error](err); ok && !trouble.Temporary() {
+		if trouble.Status != http.StatusNotFound {
+			o.Log.Warn().Err(err).Stringer("messageSid", record.Message).Stringer("mediaSid", record.SID).Msg("upstream keeps its copy")
+			r.Left++
+			return nil
+		}
+		r.Gone++
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	r.Media++
+	record, err = o.Store.UpdateMedia(ctx, record.Account, record.Message, record.SID, func(m *store.Media) error {
+		m.UpstreamDeleted = time.Now().UTC()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return o.announceCopy(ctx, record, false)
+}
+
+// verify tells whether what is stored of a medium is what its record says, before
+// and after its bytes were read. If they differ, that becomes a failure.
+func (o *Operator) verify(ctx context.Context, record store.Media, r *DeletedUpstream) (bool, error) {
+	original := record
+	original.Variants = nil // they can be made again
+	damaged, err := o.Store.Damaged(ctx, original)
+	if err != nil {
+		return false, err
+	}
+	again, err := o.Store.Media(ctx, record.Account, record.Message, record.SID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && again.Revision != record.Revision {
+		r.Left++ // it was deleted, or worked on, meanwhile
+		return false, nil
+	}
+	if err != nil || len(damaged) == 0 {
+		return err == nil, err
+	}
+	r.Damaged++
+	o.Log.Error().Stringer("accountSid", record.Account).Stringer("messageSid", record.Message).Stringer("mediaSid", record.SID).
+		Msg("original is damaged: it is not what its record says; upstream's copy is kept, replay the message to fetch it again")
+	if r.DryRun {
+		return false, nil
+	}
+	failure := store.Failure{
+		Index: record.Index, Reason: Damaged, Detail: "the original is not what its record says; upstream's copy is kept",
+		Attempts: 1, Date: time.Now().UTC(),
+	}
+	_, err = o.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
+		if m.Failures == nil {
+			m.Failures = map[store.MediaSID]store.Failure{}
+		}
+		m.Failures[record.SID] = failure
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	return false, o.announceDamage(ctx, record, failure, false)
+}
+
+// damageData is the data of a failed event, in the words of those that workers
+// publish.
+type damageData struct {
+	AccountSID store.AccountSID `json:"accountSid"`
+	MessageSID store.MessageSID `json:"messageSid"`
+	MediaSID   store.MediaSID   `json:"mediaSid"`
+	Index      int              `json:"index"`
+	Reason     string           `json:"reason"`
+	Detail     string           `json:"detail"`
+	Attempts   int              `json:"attempts"`
+}
+
+// announceDamage publishes the failed event of a damaged original, if that was not
+// done, and notes it. Of another failure, or none, it does nothing.
+func (o *Operator) announceDamage(ctx context.Context, record store.Media, failure store.Failure, dryRun bool) error {
+	if dryRun || failure.Reason != Damaged || failure.Announced != 0 {
+		return nil
+	}
+	sequence, err := o.Streams.Publish(ctx, stream.Event{
+		Type: stream.EventFailed, Account: record.Account,
+		ID:      fmt.Sprintf("failed:%s:%s:%s:%d", record.Account, record.Message, record.SID, failure.Date.UnixNano()),
+		Subject: record.Message.String() + "/" + record.SID.String(), Time: failure.Date,
+		Data: damageData{record.Account, record.Message, record.SID, failure.Index, failure.Reason, failure.Detail, failure.Attempts},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = o.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
+		failure, ok := m.Failures[record.SID]
+		if !ok { // it was mended meanwhile
+			m.Events = append(m.Events, sequence)
+			return nil
+		}
+		failure.Announced = sequence
+		m.Failures[record.SID] = failure
+		return nil
+	})
+	return err
+}
+
+// upstreamDeletedData is the data of an event of type [stream.EventUpstreamDeleted].
+type upstreamDeletedData struct {
+	AccountSID store.AccountSID `json:"accountSid"`
+	MessageSID store.MessageSID `json:"messageSid"`
+	MediaSID   store.MediaSID   `json:"mediaSid"`
+	Bytes      int64            `json:"bytes"`
+	SHA256     string           `json:"sha256"` // of the original that is kept here
+}
+
+// announceCopy publishes that a copy was deleted, and notes it: in the Message
+// record, which knows the events that stand nowhere else, and then in the Media
+// record, with which it is done.
+func (o *Operator) announceCopy(ctx context.Context, record store.Media, dryRun bool) error {
+	if dryRun {
+		return nil
+	}
+	sequence, err := o.Streams.Publish(ctx, stream.Event{
+		Type: stream.EventUpstreamDeleted, Account: record.Account,
+		ID:      fmt.Sprintf("upstream-deleted:%s:%s:%s", record.Account, record.Message, record.SID),
+		Subject: record.Message.String() + "/" + record.SID.String(), Time: record.UpstreamDeleted,
+		Data: upstreamDeletedData{record.Account, record.Message, record.SID, record.Size, record.SHA256},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = o.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
+		if !slices.Contains(m.Events, sequence) {
+			m.Events = append(m.Events, sequence)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = o.Store.UpdateMedia(ctx, record.Account, record.Message, record.SID, func(m *store.Media) error {
+		m.UpstreamAnnounced = sequence
+		return nil
+	})
+	return err
+}
