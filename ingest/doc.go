@@ -11,6 +11,8 @@
 //
 // # What is retried
 //
+// Trouble with the provider's API, which is asked for messages whose webhook never
+// came, counts as trouble with the host of a medium.
 // Trouble with the bucket or the streams is retried for as long as it lasts.
 // Trouble with the host of a medium is retried with backoff until it is
 // permanent by its nature or the Job is older than [Options].GiveUp; what is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +148,36 @@ func TestComplete(t *testing.T) {
 	media, err2 := w.Store.ListMedia(t.Context(), h.account, message)
 	if err != nil || err2 != nil || m.NumMedia != 3 || len(m.Failures) != 0 || len(media) != 3 {
 		t.Errorf("message %+v, %d media, %v, %v", m, len(media), err, err2)
+	}
+}
+
+// TestLastCopy: a damaged original of which upstream has no copy any more is not
+// removed by a replay, which could not fetch it again.
+func TestLastCopy(t *testing.T) {
+	h := newHouse(t)
+	b := dir(t)
+	w := h.callingWorker(b)
+	sent := h.send(simulate.Message{Media: []simulate.Media{{Data: []byte("card"), ContentType: "text/vcard"}}})
+	if result := w.work(t.Context(), h.take()); result.verb != done {
+		t.Fatalf("inbound: %+v", result)
+	}
+	message, media := ids(t, sent, 0)
+	_, err := w.Store.UpdateMedia(t.Context(), h.account, message, media, func(m *store.Media) error {
+		m.UpstreamDeleted = time.Now()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := w.Store.BlobKey(h.account, message, media, store.Original)
+	if _, err := b.Put(t.Context(), key, strings.NewReader("cart"), 4, store.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if result := w.work(t.Context(), h.replay(sent.MessageSID)); result.verb != done {
+		t.Errorf("replay: %+v", result)
+	}
+	if _, err := b.Stat(t.Context(), key); err != nil {
+		t.Errorf("what was left of it: %v", err)
 	}
 }
 

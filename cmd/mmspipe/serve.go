@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"mmspipe/ingest/upstream"
+
 	"github.com/rs/zerolog"
 )
 
@@ -43,7 +45,7 @@ func (cmd serveCommand) Run(ctx context.Context, std stdio) error {
 // requests are answered. The error is what kept it from starting or made it
 // stop, joined with what went wrong in stopping.
 func serve(ctx context.Context, c config, log zerolog.Logger, ready func(*service)) (err error) {
-	s := &service{config: c, log: log}
+	s := &service{config: c, log: log, twilio: upstream.New(c.upstream, c.accounts)}
 	ctx, s.fail = context.WithCancelCause(ctx)
 	defer s.fail(nil)
 	defer func() { err = errors.Join(err, s.stop()) }()

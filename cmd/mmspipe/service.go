@@ -54,8 +54,8 @@ type service struct {
 	records *store.Store
 	streams *stream.Streams
 	twilio  *upstream.Client // the provider's API
-	queue   string // where the streams are, in words
-	objects string // where the bucket is, in words
+	queue   string           // where the streams are, in words
+	objects string           // where the bucket is, in words
 	public  net.Listener
 	admin   net.Listener
 
@@ -193,7 +193,6 @@ func (s *service) startWorker(context.Context) error {
 	if !s.roles.worker {
 		return nil
 	}
-	s.twilio = upstream.New(s.upstream, s.accounts)
 	worker := ingest.NewWorker(ingest.Options{
 		Store: s.records, Streams: s.streams, Accounts: s.accounts, Upstream: s.upstream, Profile: s.profile,
 		Fetcher: fetch.New(fetch.Options{Upstream: s.upstream, Allow: s.fetchAllow, MaxBytes: s.maxMedia, Slots: s.workers}),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -158,9 +159,7 @@ type page struct {
 func list[T any](ctx context.Context, c *Client, account store.AccountSID, path string, filters url.Values, records func(page) []T) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
 		query := url.Values{"PageSize": {strconv.Itoa(pageSize)}}
-		for name, values := range filters {
-			query[name] = values
-		}
+		maps.Copy(query, filters)
 		first := accountPath(account) + path
 		for next := first + "?" + query.Encode(); next != ""; {
 			var p page
