@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -81,8 +80,12 @@ func (w *Worker) complete(ctx context.Context, message store.Message) (store.Mes
 			unchanged = nil
 			n := w.addMedia(m.Form, m.Account, m.SID, medium)
 			m.NumMedia = max(m.NumMedia, n+1)
-			// It may have failed for want of an address.
-			maps.DeleteFunc(m.Failures, func(_ store.MediaSID, f store.Failure) bool { return f.Index == n })
+			for sid, failure := range m.Failures {
+				if failure.Index == n { // for want of an address
+					delete(m.Failures, sid)
+					m.Events = append(m.Events, failure.Announced)
+				}
+			}
 		}
 		return unchanged
 	})

@@ -19,11 +19,11 @@ const (
 	upstreamTick = 10 * time.Minute
 )
 
-// operator does what people on call ask for, and what is done for them by the clock.
-func (s *service) operator() *operate.Operator {
-	return operate.New(operate.Options{
-		Store: s.records, Streams: s.streams, Accounts: slices.Collect(maps.Keys(s.accounts)), Upstream: s.twilio, Log: s.log,
-	})
+// onCall does what people on call ask for, and what is done for them by the clock.
+func (s *service) onCall() *operate.Operator {
+	return &operate.Operator{
+		Store: s.records, Streams: s.streams, Accounts: slices.Collect(maps.Keys(s.accounts)), Upstream: s.upstream, API: s.twilio, Log: s.log,
+	}
 }
 
 // startDeleteUpstream deletes the provider's copies of media that are kept here, if
@@ -51,7 +51,7 @@ func (s *service) startDeleteUpstream() {
 
 // deleteCopies deletes those of media that came before a time.
 func (s *service) deleteCopies(ctx context.Context, before time.Time) {
-	r, err := s.operator().DeleteUpstream(ctx, before, false, nil)
+	r, err := s.onCall().DeleteUpstream(ctx, before, false, nil)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:

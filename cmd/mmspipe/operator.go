@@ -27,10 +27,7 @@ type line[R any] struct {
 // operatorAPI is what the commands for people on call ask, on the admin listener.
 // It needs the operator's key, for changes one that may write.
 func (s *service) operatorAPI() http.Handler {
-	o := &operate.Operator{Store: s.records, Streams: s.streams, Upstream: s.upstream}
-	for account := range s.accounts {
-		o.Accounts = append(o.Accounts, account)
-	}
+	o := s.onCall()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /operator/failed", s.operator(func(w http.ResponseWriter, r *http.Request) error { return failed(o, w, r) }))
 	mux.HandleFunc("GET /operator/status", s.operator(func(w http.ResponseWriter, r *http.Request) error { return s.status(o, w, r) }))

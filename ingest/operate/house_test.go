@@ -78,9 +78,10 @@ func (h *house) api() *upstream.Client {
 }
 
 func (h *house) operator(b store.Bucket) *operate.Operator {
-	return operate.New(operate.Options{
-		Store: store.New(b, secret), Streams: h.streams, Accounts: []store.AccountSID{account}, Upstream: h.api(), Log: zerolog.Nop(),
-	})
+	return &operate.Operator{
+		Store: store.New(b, secret), Streams: h.streams, Accounts: []store.AccountSID{account}, Upstream: h.origin,
+		API: h.api(), Log: zerolog.Nop(),
+	}
 }
 
 // work has workers do all Jobs that are queued.

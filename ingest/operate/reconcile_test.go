@@ -201,7 +201,7 @@ func TestReconcileQueue(t *testing.T) {
 	if err != nil || later.Messages != 0 {
 		t.Errorf("outside of the time: %+v, %v", later, err)
 	}
-	o.Upstream = nil
+	o.API = nil
 	if _, err := o.Reconcile(t.Context(), operate.ReconcileOptions{}, nil); err == nil {
 		t.Error("no error without an API")
 	}

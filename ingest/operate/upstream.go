@@ -52,7 +52,7 @@ type DeletedUpstream struct {
 // the same and changes nothing.
 func (o *Operator) DeleteUpstream(ctx context.Context, before time.Time, dryRun bool, progress func(messages int)) (DeletedUpstream, error) {
 	r := DeletedUpstream{DryRun: dryRun}
-	if o.Upstream == nil {
+	if o.API == nil {
 		return r, errNoUpstream
 	}
 	for _, account := range o.Accounts {
@@ -130,7 +130,7 @@ func (o *Operator) deleteCopies(ctx context.Context, m store.Message, before tim
 
 // deleteCopy deletes upstream's copy of a medium, if it has one and it is time.
 func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store.Media, before time.Time, r *DeletedUpstream) error {
-	sid, own := o.Store.Identify(m.Account, m.SID, record.Index, m.Form.Get("MediaUrl"+strconv.Itoa(record.Index)), o.Upstream.Origin())
+	sid, own := o.Store.Identify(m.Account, m.SID, record.Index, m.Form.Get("MediaUrl"+strconv.Itoa(record.Index)), o.Upstream)
 	failure, failed := m.Failures[record.SID]
 	switch {
 	case !own || sid != record.SID || record.UpstreamAnnounced != 0:
@@ -149,7 +149,7 @@ func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store
 		r.Media++
 		return nil
 	}
-	err = o.Upstream.DeleteMedia(ctx, record.Account, record.Message, record.SID)
+	err = o.API.DeleteMedia(ctx, record.Account, record.Message, record.SID)
 	if trouble, ok := errors.AsType[*upstream.Error](err); ok && !trouble.Temporary() {
 		if trouble.Status != http.StatusNotFound {
 			o.Log.Warn().Err(err).Stringer("messageSid", record.Message).Stringer("mediaSid", record.SID).Msg("upstream keeps its copy")

@@ -80,9 +80,6 @@ func New(origin *url.URL, accounts map[store.AccountSID][]string) *Client {
 	}
 }
 
-// Origin is the origin that is asked.
-func (c *Client) Origin() *url.URL { return c.origin }
-
 // Error is an answer that is not the one asked for, or the lack of one. It holds
 // nothing of the answer's text, which may quote phone numbers.
 type Error struct {

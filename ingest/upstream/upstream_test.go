@@ -141,7 +141,9 @@ func TestTrouble(t *testing.T) {
 		answer        http.HandlerFunc
 		status, calls int
 	}{
-		"redirect":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect) }, 307, 1},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		}, 307, 1},
 		"refused":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, 401, 1},
 		"bad request": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }, 400, 1},
 		"long pause": {func(w http.ResponseWriter, _ *http.Request) {
