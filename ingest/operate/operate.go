@@ -1,8 +1,8 @@
 // Package operate is what people on call ask of the service: what failed, what is
-// known of a message, how the queue is doing, and to do work again.
+// known of a message, how the queue is doing, to do work again, to find what never
+// came, to erase, and to delete the provider's copies of what is kept.
 //
-// Nothing here does the work itself: it reads records and events, and queues Jobs
-// for the workers. All of it may be interrupted and begun again. A Job that is
+// Nothing here stores media: that is queued as Jobs for the workers. All of it may be interrupted and begun again. A Job that is
 // queued twice within [stream.DuplicateWindow] is queued once.
 package operate
 

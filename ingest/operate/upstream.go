@@ -164,7 +164,9 @@ func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store
 	}
 	r.Media++
 	record, err = o.Store.UpdateMedia(ctx, record.Account, record.Message, record.SID, func(m *store.Media) error {
-		m.UpstreamDeleted = time.Now().UTC()
+		if m.UpstreamDeleted.IsZero() { // or another process was faster
+			m.UpstreamDeleted = time.Now().UTC()
+		}
 		return nil
 	})
 	if err != nil {
