@@ -49,6 +49,7 @@ type cli struct {
 	Erase    eraseCommand    `cmd:"" help:"Remove everything that is kept of a phone number."`
 	Message  messageCommand  `cmd:"" help:"Print everything known of one message."`
 	Status   statusCommand   `cmd:"" help:"Print how the running service is doing."`
+	Doctor   doctorCommand   `cmd:"" help:"Check the set-up, or tell why a webhook's signature does not match."`
 	Fit      fitCommand      `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`
 	Profiles profilesCommand `cmd:"" help:"Print the carrier profiles."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`

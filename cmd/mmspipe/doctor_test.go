@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mmspipe/ingest/signature"
+	"mmspipe/ingest/simulate"
+)
+
+// TestDoctorHook: whatever keeps a signature from matching is named.
+func TestDoctorHook(t *testing.T) {
+	form := url.Values{"AccountSid": {testAccount}, "MessageSid": {"MM0123456789abcdef0123456789abcdef"}, "Body": {"hi"}}
+	const configured = "https://mms.example.com"
+	for _, c := range []struct {
+		name             string
+		token, signedFor string
+		path, host       string
+		header, body     string
+		status           int
+		says             string
+	}{
+		{name: "right", says: "matches token 1"},
+		{name: "second token", token: "second", says: "matches token 2"},
+		{name: "with a port", signedFor: configured + ":443/webhooks/twilio", says: "matches token 1"},
+		{name: "another origin", signedFor: "https://sms.example.org/webhooks/twilio", host: "sms.example.org", status: 1, says: "set MMSPIPE_PUBLIC_URL=https://sms.example.org"},
+		{name: "behind a proxy", signedFor: "https://sms.example.org/webhooks/twilio", host: "10.0.0.7:8080", header: "X-Forwarded-Host: sms.example.org\n", status: 1, says: "set MMSPIPE_PUBLIC_URL=https://sms.example.org"},
+		{name: "a slash more", signedFor: configured + "/webhooks/twilio/", status: 1, says: "changes the path or the query"},
+		{name: "a query more", path: "/webhooks/twilio?utm=1", status: 1, says: "changes the path or the query"},
+		{name: "another token", token: "unknown", status: 1, says: "the token was changed at Twilio"},
+		{name: "another body", body: form.Encode() + "&x=1", status: 1, says: "something between changes the parameters"},
+		{name: "another account", body: strings.Replace(form.Encode(), testAccount, "AC"+strings.Repeat("1", 32), 1), status: 1, says: "is not in MMSPIPE_ACCOUNTS"},
+		{name: "not a webhook", body: "hello", status: 1, says: "no AccountSid"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			or := func(s, otherwise string) string {
+				if s == "" {
+					return otherwise
+				}
+				return s
+			}
+			signed := signature.Sign(or(c.token, "first"), or(c.signedFor, configured+"/webhooks/twilio"), form)
+			file := filepath.Join(t.TempDir(), "webhook.txt")
+			text := fmt.Sprintf("POST %s HTTP/1.1\nHost: %s\nContent-Type: application/x-www-form-urlencoded\n%sX-Twilio-Signature: %s\n\n%s\n",
+				or(c.path, "/webhooks/twilio"), or(c.host, "mms.example.com"), c.header, signed, or(c.body, form.Encode()))
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := &program{t: t}
+			status, out, said := p.command("doctor", "--accounts="+testAccount+":first:second", "--public-url="+configured, file)
+			if status != c.status || !strings.Contains(out+said, c.says) {
+				t.Errorf("exit status %d, want %d with %q: %s%s", status, c.status, c.says, out, said)
+			}
+			if strings.Contains(out+said, signed) || strings.Contains(out+said, "first") {
+				t.Errorf("a secret is in %s%s", out, said)
+			}
+		})
+	}
+}
+
+// TestDoctor: a set-up that is right has nothing to mend, and what is wrong is
+// named with what to do.
+func TestDoctor(t *testing.T) {
+	p := startOn(t, backends[0])
+	right := []string{"doctor", "--accounts=" + testAccount + ":" + testToken, "--public-url=" + p.public, "--upstream=" + p.twilio.Origin()}
+	p.twilio.SetNumbers(simulate.Number{PhoneNumber: "+15005550006", SMSURL: p.public + "/webhooks/twilio" + retryFragment})
+	out := p.want(0, "webhook", right...)
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, "ok") {
+			t.Errorf("%s", line)
+		}
+	}
+	p.twilio.SetNumbers(
+		simulate.Number{PhoneNumber: "+15005550006", SMSURL: "https://elsewhere.example.com/sms"},
+		simulate.Number{PhoneNumber: "+15005550007", SMSURL: p.public + "/webhooks/twilio"},
+	)
+	out = p.want(1, "2 things want mending", right...)
+	for _, part := range []string{"Twilio calls \"https://elsewhere.example.com/sms\"", "append " + retryFragment} {
+		if !strings.Contains(out, part) {
+			t.Errorf("want %q in\n%s", part, out)
+		}
+	}
+	p.want(1, "FAIL  account", append(right, "--accounts="+testAccount+":wrong")...)
+	p.want(1, "FAIL  public URL", append(right, "--public-url=http://127.0.0.1:1")...)
+	p.want(1, "FAIL  upstream", append(right, "--upstream=http://127.0.0.1:1")...)
+	p.want(2, "no account is set", "doctor")
+	p.want(1, "is not an HTTP request", append(right, os.DevNull)...)
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"mmspipe/ingest/signature"
+	"mmspipe/store"
+)
+
+// captured is a webhook as somebody has caught it: a raw HTTP request.
+type captured struct {
+	request *http.Request
+	body    []byte
+}
+
+// readCaptured reads a file with the request line, the headers, an empty line and
+// the body. Lines may end as an editor left them; a body without a Content-Length
+// goes to the end of the file.
+func readCaptured(path string) (captured, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return captured{}, err
+	}
+	head, body, _ := bytes.Cut(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
+	request, err := http.ReadRequest(bufio.NewReader(io.MultiReader(bytes.NewReader(head), strings.NewReader("\r\n\r\n"))))
+	if err != nil {
+		return captured{}, fmt.Errorf("%s is not an HTTP request: a request line, headers, an empty line and the body: %w", path, err)
+	}
+	return captured{request, bytes.TrimRight(body, "\n")}, nil
+}
+
+// form is the parameters that name the account.
+func (c captured) form() (url.Values, error) {
+	if c.request.Method == http.MethodGet {
+		return url.ParseQuery(c.request.URL.RawQuery)
+	}
+	return url.ParseQuery(string(c.body))
+}
+
+// diagnose tells what would have matched the signature of a captured webhook, and
+// what to do. The error is what is wrong with the webhook or the settings.
+func diagnose(c captured, conf config) (string, error) {
+	given := c.request.Header.Get("X-Twilio-Signature")
+	if given == "" {
+		return "", errors.New("the request has no X-Twilio-Signature: it is not Twilio's, or a proxy drops the header")
+	}
+	form, err := c.form()
+	if err != nil {
+		return "", fmt.Errorf("the parameters cannot be read: %w", err)
+	}
+	account, err := store.ParseAccountSID(form.Get("AccountSid"))
+	if err != nil {
+		return "", errors.New("the parameters have no AccountSid: the body is not complete, or is not a webhook")
+	}
+	tokens := conf.accounts[account]
+	if len(tokens) == 0 {
+		return "", fmt.Errorf("account %s is not in MMSPIPE_ACCOUNTS", account)
+	}
+	configured := "http://" + conf.listen
+	if conf.publicURL != nil {
+		configured = conf.publicURL.String()
+	}
+	for i, origin := range append([]string{configured}, origins(c.request)...) {
+		for _, uri := range uris(c.request) {
+			match, ok := signature.Verify(tokens, signature.Request{
+				Method: c.request.Method, URL: origin + uri, ContentType: c.request.Header.Get("Content-Type"), Signature: given, Body: c.body,
+			})
+			switch {
+			case !ok:
+			case i == 0 && uri == c.request.RequestURI:
+				return fmt.Sprintf("the signature matches token %d of %s and %s: this webhook is taken", match.Token+1, account, match.URL), nil
+			case uri == c.request.RequestURI:
+				return "", fmt.Errorf("it was signed for %s with token %d: set MMSPIPE_PUBLIC_URL=%s", match.URL, match.Token+1, origin)
+			default:
+				return "", fmt.Errorf("it was signed for %s with token %d, and came as %s: something between changes the path or the query", match.URL, match.Token+1, uri)
+			}
+		}
+	}
+	return "", fmt.Errorf("no form of the URL matches with the %d tokens of %s: the token was changed at Twilio, or something between changes the parameters", len(tokens), account)
+}
+
+// origins are those under which Twilio may have called, as far as the request
+// tells.
+func origins(r *http.Request) []string {
+	hosts := []string{r.Host, r.Header.Get("X-Forwarded-Host"), r.Header.Get("X-Original-Host")}
+	var all []string
+	for _, host := range hosts {
+		if host != "" {
+			all = append(all, "https://"+host, "http://"+host)
+		}
+	}
+	return all
+}
+
+// uris are the path and query as they came, and as they may have been before
+// something between changed them.
+func uris(r *http.Request) []string {
+	path, query, hasQuery := strings.Cut(r.RequestURI, "?")
+	if hasQuery {
+		query = "?" + query
+	}
+	other := path + "/"
+	if strings.HasSuffix(path, "/") {
+		other = strings.TrimSuffix(path, "/")
+	}
+	all := []string{r.RequestURI, other + query}
+	if hasQuery && r.Method != http.MethodGet {
+		all = append(all, path, other)
+	}
+	if prefix := r.Header.Get("X-Forwarded-Prefix"); prefix != "" {
+		all = append(all, strings.TrimSuffix(prefix, "/")+r.RequestURI)
+	}
+	return all
+}
