@@ -137,8 +137,8 @@ func (e *Eraser) event(ctx context.Context, message store.MessageSID, sequence u
 // worker that has one in hand nor a repeat of the webhook brings it back.
 func (e *Eraser) jobs(ctx context.Context, account store.AccountSID, number string, dryRun bool, sum *Erased) error {
 	return e.Streams.RemoveJobs(ctx, func(job stream.Job) (bool, error) {
-		form, err := url.ParseQuery(string(job.Data))
-		if job.Account != account || err != nil || form.Get("From") != number && form.Get("To") != number {
+		form, _ := url.ParseQuery(string(job.Data)) // of what is no form there are no numbers
+		if job.Account != account || form.Get("From") != number && form.Get("To") != number {
 			return false, nil
 		}
 		sum.Jobs++
@@ -146,7 +146,7 @@ func (e *Eraser) jobs(ctx context.Context, account store.AccountSID, number stri
 			return false, nil
 		}
 		now := time.Now().UTC()
-		_, _, err = e.Store.CreateMessage(ctx, store.Message{Account: account, SID: job.Message, DateCreated: now, DateUpdated: now, Deleted: now})
+		_, _, err := e.Store.CreateMessage(ctx, store.Message{Account: account, SID: job.Message, DateCreated: now, DateUpdated: now, Deleted: now})
 		return true, err
 	})
 }

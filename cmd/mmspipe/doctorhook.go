@@ -107,9 +107,9 @@ func uris(r *http.Request) []string {
 	if hasQuery {
 		query = "?" + query
 	}
-	other := path + "/"
-	if strings.HasSuffix(path, "/") {
-		other = strings.TrimSuffix(path, "/")
+	other, slashed := strings.CutSuffix(path, "/")
+	if !slashed {
+		other += "/"
 	}
 	all := []string{r.RequestURI, other + query}
 	if hasQuery && r.Method != http.MethodGet {

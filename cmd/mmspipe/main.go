@@ -41,18 +41,20 @@ var errUsage = errors.New("usage")
 
 // cli is the command line.
 type cli struct {
-	Serve    serveCommand    `cmd:"" help:"Run the service."`
-	Demo     demoCommand     `cmd:"" help:"Run the service with a simulated Twilio and show some messages on their way."`
-	Simulate simulateCommand `cmd:"" help:"Stand in for Twilio: host media and send signed webhooks to any handler."`
-	Failed   failedCommand   `cmd:"" help:"List the media that were given up."`
-	Replay   replayCommand   `cmd:"" help:"Try again what was given up, or verify what is stored."`
-	Erase    eraseCommand    `cmd:"" help:"Remove everything that is kept of a phone number."`
-	Message  messageCommand  `cmd:"" help:"Print everything known of one message."`
-	Status   statusCommand   `cmd:"" help:"Print how the running service is doing."`
-	Doctor   doctorCommand   `cmd:"" help:"Check the set-up, or tell why a webhook's signature does not match."`
-	Fit      fitCommand      `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`
-	Profiles profilesCommand `cmd:"" help:"Print the carrier profiles."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Serve     serveCommand     `cmd:"" help:"Run the service."`
+	Demo      demoCommand      `cmd:"" help:"Run the service with a simulated Twilio and show some messages on their way."`
+	Simulate  simulateCommand  `cmd:"" help:"Stand in for Twilio: host media and send signed webhooks to any handler."`
+	Failed    failedCommand    `cmd:"" help:"List the media that were given up."`
+	Replay    replayCommand    `cmd:"" help:"Try again what was given up, or verify what is stored."`
+	Reconcile reconcileCommand `cmd:"" help:"Find what the provider has and is missing here, and queue it."`
+	Reindex   reindexCommand   `cmd:"" help:"Rebuild the index of messages from their records."`
+	Erase     eraseCommand     `cmd:"" help:"Remove everything that is kept of a phone number."`
+	Message   messageCommand   `cmd:"" help:"Print everything known of one message."`
+	Status    statusCommand    `cmd:"" help:"Print how the running service is doing."`
+	Doctor    doctorCommand    `cmd:"" help:"Check the set-up, or tell why a webhook's signature does not match."`
+	Fit       fitCommand       `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`
+	Profiles  profilesCommand  `cmd:"" help:"Print the carrier profiles."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
 const description = `mmspipe receives Twilio's MMS webhooks, fetches the media, fits pictures into carrier limits, keeps everything in a directory or in MinIO, and serves it under Twilio's own Media API.

@@ -34,6 +34,9 @@ func (s *service) operatorAPI() http.Handler {
 	mux.HandleFunc("GET /operator/messages/{sid}", s.operator(func(w http.ResponseWriter, r *http.Request) error { return message(o, w, r) }))
 	mux.HandleFunc("POST /operator/replay", s.operator(func(w http.ResponseWriter, r *http.Request) error { return replay(o, w, r) }))
 	mux.HandleFunc("POST /operator/erase", s.operator(func(w http.ResponseWriter, r *http.Request) error { return erase(o, w, r) }))
+	mux.HandleFunc("POST /operator/reconcile", s.operator(func(w http.ResponseWriter, r *http.Request) error { return reconcile(o, w, r) }))
+	mux.HandleFunc("POST /operator/delete-upstream", s.operator(func(w http.ResponseWriter, r *http.Request) error { return deleteCopies(o, w, r) }))
+	mux.HandleFunc("POST /operator/reindex", s.operator(func(w http.ResponseWriter, r *http.Request) error { return reindex(o, w, r) }))
 	return mux
 }
 
@@ -208,7 +211,9 @@ type lines[R any] struct {
 
 func newLines[R any](w http.ResponseWriter) lines[R] {
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	return lines[R]{json.NewEncoder(w), http.NewResponseController(w)}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // it would end the request's context; all of it was read
+	return lines[R]{json.NewEncoder(w), control}
 }
 
 func (l lines[R]) write(v line[R]) error {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"mmspipe/ingest/operate"
 	"mmspipe/ingest/simulate"
@@ -109,4 +110,53 @@ func TestOperatorMistakes(t *testing.T) {
 	}
 	p.stop()
 	p.want(1, "start it with mmspipe serve", "status")
+}
+
+// TestReconcileCommand: a webhook that never came is found and fetched, and with a
+// second run there is nothing to do.
+func TestReconcileCommand(t *testing.T) {
+	p := startOn(t, backends[0])
+	picture := testImage(t, "small.jpg")
+	kept := p.send(simulate.Message{Media: []simulate.Media{{Data: picture, ContentType: "image/jpeg"}}})
+	p.awaitMedium(kept, 0)
+	lost := p.twilio.Host(simulate.Message{Media: []simulate.Media{{Data: picture, ContentType: "image/jpeg"}}}, time.Now().Add(-time.Hour))
+
+	p.want(2, "--since is wanted", "reconcile")
+	p.want(0, lost.MessageSID, "reconcile", "--since=2h")
+	p.want(0, "0 queued", "reconcile", "--since=2h", "--fix", "--dry-run")
+	p.want(0, "1 queued", "reconcile", "--since=2h", "--fix")
+	if _, body := p.awaitMedium(lost, 0); len(body) != len(picture) {
+		t.Errorf("%d bytes, want %d", len(body), len(picture))
+	}
+	p.eventually("nothing is missing", func() bool {
+		status, _, _ := p.command("reconcile", "--since=2h")
+		return status == 3
+	})
+	// Nothing is a day old yet.
+	p.want(3, "nothing is to be deleted", "reconcile", "--delete-upstream", "--dry-run")
+	p.want(0, "2 messages, 0 entries added", "reindex")
+}
+
+// TestEraseCommand: an erasure prints a receipt, and leaves nothing to be found.
+func TestEraseCommand(t *testing.T) {
+	onBackends(t, func(t *testing.T, p *program) {
+		const number = "+15005550123"
+		sent := p.send(simulate.Message{From: number, To: "+15005550199", Media: []simulate.Media{{Data: testImage(t, "small.jpg"), ContentType: "image/jpeg"}}})
+		other := p.send(simulate.Message{From: "+15005550124", To: "+15005550199", Media: []simulate.Media{{Data: testImage(t, "small.jpg"), ContentType: "image/jpeg"}}})
+		p.awaitEvents("mms.stored", 2)
+		p.eventually("the queue is empty", func() bool { _, r := p.readyz(); return r.Streams.Jobs == 0 })
+		p.want(2, "--number", "erase")
+		p.want(3, "nothing is kept of that number", "erase", "--number=+15005550999")
+		p.want(0, "1 messages, 1 media (0 B), 0 events and 0 waiting jobs would be removed", "erase", "--number="+number, "--dry-run")
+		receipt := p.want(0, "1 messages, 1 media", "erase", "--number="+number)
+		if strings.Contains(receipt, number) || !strings.Contains(receipt, "2 events and 0 waiting jobs removed") {
+			t.Errorf("receipt %s", receipt)
+		}
+		p.want(3, "nothing is kept of that number", "erase", "--number="+number)
+		p.want(0, "deleted", "message", sent.MessageSID)
+		if response, _ := p.get(mediaPath(t, sent, 0)); response.StatusCode != http.StatusNotFound {
+			t.Errorf("the medium is still served: %s", response.Status)
+		}
+		p.awaitMedium(other, 0)
+	})
 }

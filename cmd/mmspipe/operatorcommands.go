@@ -233,6 +233,9 @@ func (cmd messageCommand) Run(ctx context.Context, std stdio) error {
 	fmt.Fprintf(table, "message\t%s\n", m.SID)
 	fmt.Fprintf(table, "account\t%s\n", m.Account)
 	fmt.Fprintf(table, "received\t%s, %s, %s\n", m.DateCreated.Local().Format(time.DateTime), m.Direction, m.Status)
+	if !m.Deleted.IsZero() {
+		fmt.Fprintf(table, "deleted\t%s\n", m.Deleted.Local().Format(time.DateTime))
+	}
 	if cmd.Private {
 		fmt.Fprintf(table, "from\t%s\nto\t%s\ntext\t%q\n", m.From, m.To, m.Body)
 	}
