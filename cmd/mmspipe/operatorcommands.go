@@ -280,7 +280,7 @@ func (cmd statusCommand) Run(ctx context.Context, std stdio) error {
 	if !s.OldestJob.IsZero() {
 		oldest = (time.Duration(s.OldestSeconds) * time.Second).String()
 	}
-	fmt.Fprintf(table, "queue\t%d jobs, %d not begun, %d in hand or delayed; the oldest is %s old\n", s.Jobs, s.Waiting, s.InHand, oldest)
+	fmt.Fprintf(table, "queue\t%d jobs, %d not begun, %d in hand or delayed; oldest: %s\n", s.Jobs, s.Waiting, s.InHand, oldest)
 	fmt.Fprintf(table, "durability\t%s: %s\n", s.Durability.Class, s.Durability.Reason)
 	fmt.Fprintf(table, "workers\t%d\n", s.Workers)
 	fmt.Fprintf(table, "disk\t%s free\n", humanize.IBytes(uint64(max(s.FreeDisk, 0))))
