@@ -54,6 +54,9 @@ func (e *Eraser) message(ctx context.Context, found store.MessageEntry, sum *Era
 			return err
 		}
 	}
+	if err := e.unannounced(ctx, m, sum); err != nil {
+		return err
+	}
 	events := append(slices.Clone(m.Events), m.Announced)
 	for _, failure := range m.Failures {
 		events = append(events, failure.Announced)
@@ -70,6 +73,31 @@ func (e *Eraser) message(ctx context.Context, found store.MessageEntry, sum *Era
 	return nil
 }
 
+// unannounced removes the events that the worker of a message may have published and
+// not noted yet. To publish them again tells their sequence, and that they are known
+// keeps a late worker from publishing them for [stream.DuplicateWindow].
+func (e *Eraser) unannounced(ctx context.Context, m store.Message, sum *Erased) error {
+	var events []stream.Event
+	if m.Announced == 0 {
+		events = append(events, receivedEvent(m, e.Store.HashNumber))
+	}
+	for media, failure := range m.Failures {
+		if failure.Announced == 0 {
+			events = append(events, failedEvent(m, media, failure))
+		}
+	}
+	for _, event := range events {
+		sequence, err := e.Streams.Publish(ctx, event)
+		if err != nil {
+			return err
+		}
+		if err := e.event(ctx, m.SID, sequence, sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // medium makes sure of a medium's tombstone, also of one that was never stored,
 // and removes what it had.
 func (e *Eraser) medium(ctx context.Context, m store.Message, sid store.MediaSID, i int, sum *Erased) error {
@@ -77,7 +105,7 @@ func (e *Eraser) medium(ctx context.Context, m store.Message, sid store.MediaSID
 	record, created, err := e.Store.CreateMedia(ctx, store.Media{
 		Account: m.Account, Message: m.SID, SID: sid, Index: i, DateCreated: m.DateCreated, DateUpdated: now, Deleted: now,
 	})
-	if err != nil || created {
+	if err != nil {
 		return err
 	}
 	if record.Deleted.IsZero() {
@@ -92,10 +120,15 @@ func (e *Eraser) medium(ctx context.Context, m store.Message, sid store.MediaSID
 	if err := e.Store.DeleteBlobs(ctx, m.Account, m.SID, sid); err != nil {
 		return err
 	}
+	if record.Announced == 0 && record.SHA256 != "" { // as in unannounced
+		if record.Announced, err = e.Streams.Publish(ctx, storedEvent(record)); err != nil {
+			return err
+		}
+	}
 	if err := e.event(ctx, m.SID, record.Announced, sum); err != nil {
 		return err
 	}
-	if record.Announced == 0 || record.Removed != 0 { // nobody was told, or was told already
+	if created || record.SHA256 == "" { // it was not stored, or is bare already
 		return nil
 	}
 	sequence, err := e.Streams.Publish(ctx, deletedEvent(record))

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -246,5 +247,42 @@ func TestRetention(t *testing.T) {
 	}
 	if orphans := storetest.Audit(t, bucket); len(orphans) > 0 {
 		t.Errorf("blobs without a record: %v", orphans)
+	}
+}
+
+// TestLateWorker erases a number in front of every call of a worker that stores a
+// message of it, and has the Job delivered once more: nothing comes back.
+func TestLateWorker(t *testing.T) {
+	h := newHouse(t)
+	for name, fault := range map[string]simulate.Fault{"stored": "", "failed": simulate.Gone} {
+		var sent simulate.Sent
+		var d *stream.Delivery
+		job := func(ctx context.Context, b store.Bucket) error {
+			if err := h.attempt(d)(ctx, b); !errors.Is(err, errDeleted) {
+				return err
+			}
+			return nil
+		}
+		t.Run(name, func(t *testing.T) {
+			storetest.Sweep(t, storetest.Scenario{
+				Secret: []byte("secret"),
+				Open: func(t *testing.T) store.Bucket {
+					sent = h.send(simulate.Message{From: "+14017122661", Media: []simulate.Media{{Data: picture(), ContentType: "image/jpeg", Always: fault}}})
+					d = h.take()
+					return dir(t)
+				},
+				Job: job,
+				Other: func(ctx context.Context, b store.Bucket) error {
+					_, err := h.eraser(b).Number(ctx, h.account, "+14017122661", false, func(Erased) {})
+					return err
+				},
+				Check: func(t *testing.T, b store.Bucket) {
+					for _, err := range h.eraser(b).Store.Messages(t.Context(), store.MessageQuery{Account: h.account, Failed: true}) {
+						t.Errorf("a message is left, %v", err) // the walk removes stale entries
+					}
+					h.noTrace(t, b, "+14017122661", sent)
+				},
+			})
+		})
 	}
 }

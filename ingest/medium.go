@@ -100,10 +100,15 @@ func (w *Worker) announce(ctx context.Context, record store.Media) (store.Media,
 	if err != nil {
 		return record, err
 	}
+	late := false // the deletion was announced before this
 	record, err = w.Store.UpdateMedia(ctx, record.Account, record.Message, record.SID, func(m *store.Media) error {
+		late = m.Removed != 0 && m.Announced != sequence
 		m.Announced = sequence
 		return nil
 	})
+	if err == nil && late {
+		_, err = w.Streams.RemoveEvent(ctx, sequence, record.Message)
+	}
 	if err != nil {
 		return record, err
 	}
@@ -237,6 +242,9 @@ func (w *Worker) fail(ctx context.Context, d *stream.Delivery, sid store.MediaSI
 		if m.Failures == nil {
 			m.Failures = map[store.MediaSID]store.Failure{}
 		}
+		if earlier := m.Failures[sid].Announced; earlier != 0 {
+			m.Events = append(m.Events, earlier)
+		}
 		m.Failures[sid] = failure
 		return nil
 	})
@@ -257,8 +265,9 @@ func (w *Worker) announceFailure(ctx context.Context, message store.Message, sid
 	if err != nil {
 		return err
 	}
-	_, err = w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
-		if !m.Deleted.IsZero() {
+	message, err = w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
+		// The medium may have been stored meanwhile, or given up by another Job.
+		if now, ok := m.Failures[sid]; !ok || now.Job != failure.Job {
 			m.Events = append(m.Events, sequence)
 			return nil
 		}
@@ -266,7 +275,10 @@ func (w *Worker) announceFailure(ctx context.Context, message store.Message, sid
 		m.Failures[sid] = failure
 		return nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return w.withdraw(ctx, message, sequence)
 }
 
 // delete finishes what the API began: it makes sure of the tombstone, removes

@@ -31,7 +31,7 @@ func (w *Worker) replay(ctx context.Context, d *stream.Delivery) outcome {
 	case result.verb != done:
 		return result
 	case !message.Deleted.IsZero():
-		return outcome{} // nothing of a tombstone is worked on
+		return w.judge(ctx, d, w.clear(ctx, d)) // nothing of a tombstone is worked on
 	}
 	hook, err := parseWebhook(message.Form)
 	if err == nil {

@@ -216,10 +216,19 @@ func (w *Worker) inbound(ctx context.Context, d *stream.Delivery) outcome {
 	if errors.Is(err, errConflict) {
 		return w.judge(ctx, d, w.reportConflict(ctx, d, hook, message))
 	}
+	if errors.Is(err, errDeleted) {
+		return w.judge(ctx, d, w.clear(ctx, d))
+	}
 	if err != nil {
 		return w.judge(ctx, d, err)
 	}
 	return w.media(ctx, d, hook, message)
+}
+
+// clear removes what an earlier try may have stored while its message was deleted.
+func (w *Worker) clear(ctx context.Context, d *stream.Delivery) error {
+	zerolog.Ctx(ctx).Info().Msg("message was deleted; nothing is done")
+	return w.Store.DeleteAllBlobs(ctx, d.Account, d.Message)
 }
 
 // media takes the media of a message side by side.
@@ -277,10 +286,24 @@ func (w *Worker) announceMessage(ctx context.Context, message store.Message) (st
 		return message, err
 	}
 	zerolog.Ctx(ctx).Debug().Int("media", message.NumMedia).Msg("received")
-	return w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
+	message, err = w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
 		m.Announced = sequence
 		return nil
 	})
+	if err == nil {
+		err = w.withdraw(ctx, message, sequence)
+	}
+	return message, err
+}
+
+// withdraw takes an event out of the feed again whose message was deleted just
+// before its record was to name the event: who deleted it did not know of it.
+func (w *Worker) withdraw(ctx context.Context, message store.Message, sequence uint64) error {
+	if message.Deleted.IsZero() {
+		return nil
+	}
+	_, err := w.Streams.RemoveEvent(ctx, sequence, message.SID)
+	return errors.Join(err, errDeleted)
 }
 
 // record returns the Message record, which a first delivery most likely has to
@@ -316,7 +339,7 @@ func (w *Worker) announceNoted(ctx context.Context, m store.Message, e stream.Ev
 	if err != nil {
 		return err
 	}
-	_, err = w.Store.UpdateMessage(ctx, m.Account, m.SID, func(m *store.Message) error {
+	m, err = w.Store.UpdateMessage(ctx, m.Account, m.SID, func(m *store.Message) error {
 		if slices.Contains(m.Events, sequence) {
 			return errUnchanged
 		}
@@ -326,7 +349,10 @@ func (w *Worker) announceNoted(ctx context.Context, m store.Message, e stream.Ev
 	if errors.Is(err, errUnchanged) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return w.withdraw(ctx, m, sequence)
 }
 
 // status records a status callback in the feed, unless its message was deleted.

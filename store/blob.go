@@ -76,6 +76,23 @@ func (s *Store) DeleteBlobs(ctx context.Context, account AccountSID, message Mes
 	return nil
 }
 
+// DeleteAllBlobs removes all blobs of all media of a message. The records of the
+// message and of its media must be tombstones by then.
+func (s *Store) DeleteAllBlobs(ctx context.Context, account AccountSID, message MessageSID) error {
+	for o, err := range walk(ctx, s.bucket, mediaFolder(account, message), "", maxPage) {
+		if err != nil {
+			return err
+		}
+		if key, ok := ParseMediaKey(o.Key); !ok || key.Name == "" {
+			continue
+		}
+		if err := s.bucket.Delete(ctx, o.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DeleteBlob removes one blob of a medium. None is no error.
 func (s *Store) DeleteBlob(ctx context.Context, account AccountSID, message MessageSID, media MediaSID, name string) error {
 	if err := checkName(name); err != nil {

@@ -127,8 +127,8 @@ func (a *api) records(r *http.Request, p path) ([]store.Media, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.Store.Message(r.Context(), account, message)
-	if errors.Is(err, store.ErrNotFound) {
+	m, err := a.Store.Message(r.Context(), account, message)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !m.Deleted.IsZero() {
 		return nil, rest.NotFound(r)
 	}
 	if err != nil {
