@@ -22,6 +22,25 @@
 //
 // No host holds more than half of the slots, and none that is stuck keeps callers
 // waiting: see [Options].Slots.
+//
+// # What is kept
+//
+// [Fetcher.FetchCached] reuses responses by the rules of RFC 9111, as a cache that
+// is shared by several accounts:
+//   - Only a 200 whose body came whole, of a known end, is kept; never one of the
+//     upstream origin, nor one with no-store, private, a Cache-Control that can not
+//     be read, or Vary: *. All other fields are the same in each of our requests,
+//     so that no other Vary matters.
+//   - It is fresh for its s-maxage, its max-age, or until it Expires; without any of
+//     them for a tenth of the time since it was Last-Modified, up to an hour
+//     (section 4.2.2). no-cache is never fresh.
+//   - What is stale is served only after a 304 to its ETag and Last-Modified, never
+//     because its host is down. What has neither is fetched again.
+//   - Each response is kept for its own URL. A redirect is not kept: it is asked for
+//     each time, and may lead to what is.
+//
+// The cache is our own: the libraries for it hold whole bodies in memory and do not
+// bound the bytes on disk. Cache-Control is parsed by one.
 package fetch
 
 import (
@@ -54,6 +73,7 @@ type Options struct {
 	Upstream *url.URL // origin that may be dialled first, and gets credentials; none if nil
 	Allow    []Allow  // addresses that may be dialled besides public ones
 	MaxBytes int64    // of a body; 32 MiB
+	Cache    *Cache   // of FetchCached; none if nil
 
 	// Slots is how many fetches run at once; 16. No host, by name and port of the
 	// first URL, has more than half of them. A caller waits for a full host only
@@ -125,6 +145,7 @@ type Credentials struct{ Username, Password string }
 type Response struct {
 	ContentType string // as the host declares it
 	Size        int64
+	Cached      bool // the body is the cache's: the host was not asked, or answered 304
 }
 
 // Fetcher downloads. It may be used from many goroutines.
@@ -176,21 +197,36 @@ func transport(dial func(ctx context.Context, network, address string) (net.Conn
 // doing so is an [*Error], but for the end of ctx and an error of dst, which are
 // returned as such. dst may have got a part of the body then.
 func (f *Fetcher) Fetch(ctx context.Context, rawURL string, cred *Credentials, dst io.Writer) (Response, error) {
+	u, err := parse(rawURL)
+	if err != nil {
+		return Response{}, err
+	}
+	return f.slotted(ctx, u, cred, nil, dst)
+}
+
+// parse reads the first URL of a fetch.
+func parse(rawURL string) (*url.URL, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return Response{}, &Error{Reason: UnsupportedScheme, Host: hostOf(u)}
+		return nil, &Error{Reason: UnsupportedScheme, Host: hostOf(u)}
 	}
+	return u, nil
+}
+
+// slotted fetches within one of the host's slots. The cache may be nil.
+func (f *Fetcher) slotted(ctx context.Context, u *url.URL, cred *Credentials, c *Cache, dst io.Writer) (Response, error) {
 	release, err := f.hosts.acquire(ctx, hostPort(u))
 	if err != nil {
 		return Response{}, err
 	}
-	response, err := f.fetch(ctx, u, cred, dst)
+	response, err := f.fetch(ctx, u, cred, c, dst)
 	release(err)
 	return response, err
 }
 
-// fetch is Fetch within a slot.
-func (f *Fetcher) fetch(parent context.Context, u *url.URL, cred *Credentials, dst io.Writer) (Response, error) {
+// fetch follows redirects to a body. A cache is asked for each URL on the way, as
+// each response belongs to its own: a redirect itself is never kept.
+func (f *Fetcher) fetch(parent context.Context, u *url.URL, cred *Credentials, c *Cache, dst io.Writer) (Response, error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	defer time.AfterFunc(f.o.TotalTimeout, func() { cancel(errTotal) }).Stop()
@@ -199,10 +235,17 @@ func (f *Fetcher) fetch(parent context.Context, u *url.URL, cred *Credentials, d
 	defer idle.Stop()
 
 	trouble := &Error{}
+	var use *use
+	defer func() { use.close() }()
 	for hop := 0; ; hop++ {
 		trouble.Host, trouble.Redirected, trouble.Authenticated = u.Host, hop > 0, hop == 0 && cred != nil && f.isUpstream(u)
+		use.close()
+		use = f.use(c, u)
+		if use.isFresh() {
+			return use.stored.serve(dst)
+		}
 		idle.Reset(answer)
-		response, err := f.request(ctx, u, hop, cred)
+		response, err := f.request(ctx, u, hop, cred, use)
 		if err != nil {
 			return Response{}, trouble.because(parent, ctx, err)
 		}
@@ -214,7 +257,16 @@ func (f *Fetcher) fetch(parent context.Context, u *url.URL, cred *Credentials, d
 		}
 		if next == nil {
 			defer response.Body.Close()
-			return f.receive(parent, ctx, response, idle, dst, trouble)
+			if use.confirmed(response) {
+				return use.renew(response, dst)
+			}
+			draft := use.draft(response)
+			defer draft.discard()
+			received, err := f.receive(parent, ctx, response, idle, draft.tee(dst), trouble)
+			if err == nil {
+				draft.keep()
+			}
+			return received, err
 		}
 		response.Body.Close()
 		if hop == maxRedirects {
@@ -231,10 +283,8 @@ var (
 )
 
 // request sends the request of one hop.
-func (f *Fetcher) request(ctx context.Context, u *url.URL, hop int, cred *Credentials) (*http.Response, error) {
-	plain := *u
-	plain.User, plain.Fragment = nil, "" // user information in a URL is nobody's credentials
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, plain.String(), nil)
+func (f *Fetcher) request(ctx context.Context, u *url.URL, hop int, cred *Credentials, use *use) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, bare(u), nil)
 	if err != nil {
 		return nil, errors.New("malformed URL")
 	}
@@ -247,7 +297,15 @@ func (f *Fetcher) request(ctx context.Context, u *url.URL, hop int, cred *Creden
 			request.SetBasicAuth(cred.Username, cred.Password)
 		}
 	}
-	return via.RoundTrip(request)
+	return use.roundTrip(via, request)
+}
+
+// bare is a URL as it is asked for: user information in it is nobody's
+// credentials.
+func bare(u *url.URL) string {
+	plain := *u
+	plain.User, plain.Fragment, plain.RawFragment = nil, "", ""
+	return plain.String()
 }
 
 // isUpstream tells whether a URL is on the upstream origin.
