@@ -1,11 +1,18 @@
 package fetch
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
+	"net/http"
 	"net/url"
+	"reflect"
 	"testing"
 	"time"
 )
+
+// SetClock makes a cache go by a test's clock.
+func (c *Cache) SetClock(now func() time.Time) { c.now = now }
 
 // TestIsUpstream: upstream is one scheme, host and port.
 func TestIsUpstream(t *testing.T) {
@@ -93,6 +100,62 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if d := parseRetryAfter(s, now); d < 0 || d > maxRetryAfter {
 			t.Fatalf("%q: %v", s, d)
+		}
+	})
+}
+
+// FuzzRecord: no block makes the cache fail, and one that is read is what was
+// written.
+func FuzzRecord(f *testing.F) {
+	good, err := record{Header: http.Header{"Etag": {"\"1\""}}, Size: 7, SHA256: make([]byte, 32)}.block()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:100])
+	f.Add(make([]byte, blockSize))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if _, err := parseRecord(text); err == nil && !bytes.Equal(text, good) {
+			t.Log("a block that a hash was found for")
+		}
+		sum := sha256.Sum256(bytes.TrimRight(text, "\x00")) // as if it had been stored
+		block := append(sum[:], text...)
+		if len(block) > blockSize {
+			return
+		}
+		r, err := parseRecord(append(block, make([]byte, blockSize-len(block))...))
+		if err != nil {
+			return
+		}
+		again, err := r.block()
+		if err != nil {
+			return // it does not fit
+		}
+		if back, err := parseRecord(again); err != nil || !reflect.DeepEqual(back, r) {
+			t.Fatalf("%+v became %+v, error %v", r, back, err)
+		}
+		r.fresh(time.Now())
+	})
+}
+
+// FuzzStorable: whatever stands beside it, no-store is seen, and nothing of what a
+// host may say is fresh before it came or for longer than a century.
+func FuzzStorable(f *testing.F) {
+	f.Add("max-age=60", "3", "Fri, 02 Jan 2026 03:05:05 GMT", "0", "Thu, 01 Jan 1970 00:00:00 GMT")
+	f.Add("no-cache=\"a, b\", s-maxage=99999999999", "-1", "", "Fri, 01 Jan 9999 00:00:00 GMT", "")
+	f.Add("no-cache=a", "", "", "", "")
+	f.Add("private=\"a\\", ",", "x", "x", "x")
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, control, age, date, expires, modified string) {
+		h := http.Header{"Cache-Control": {control}, "Age": {age}, "Date": {date}, "Expires": {expires}, "Last-Modified": {modified}}
+		r := record{Header: h, Requested: now}
+		if r.fresh(now.Add(-1)) || directives(h) == nil && r.fresh(now) {
+			t.Fatalf("fresh until %v", expiry(h, now))
+		}
+		for _, values := range [][]string{{"no-store", control}, {control, "no-store"}, {"no-store," + control}, {control + ",no-store"}} {
+			if storable(http.Header{"Cache-Control": values, "Etag": {"x"}}, now) {
+				t.Fatalf("%q may be kept", values)
+			}
 		}
 	})
 }
