@@ -127,7 +127,7 @@ func keyOf(u *url.URL) string {
 // open returns the entry of a key, nil if there is none that is whole and could
 // be used again.
 func (c *Cache) open(key string) *stored {
-	e, file := c.use(key)
+	e, file := c.find(key)
 	if e == nil {
 		return nil
 	}
@@ -140,8 +140,8 @@ func (c *Cache) open(key string) *stored {
 	return s
 }
 
-// use finds an entry and makes it the last used.
-func (c *Cache) use(key string) (*entry, *os.File) {
+// find opens the file of an entry and makes it the last used.
+func (c *Cache) find(key string) (*entry, *os.File) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	element := c.entries[key]

@@ -31,7 +31,7 @@ func (c *Cache) join(key string) (own *flight, other *flight) {
 	return own, nil
 }
 
-// land ends a flight. Only what is the host's fault is told to those who wait.
+// land ends a flight, whose error is set by now.
 func (c *Cache) land(key string, own *flight) {
 	c.mu.Lock()
 	delete(c.flights, key)
@@ -82,7 +82,7 @@ func (f *Fetcher) FetchCached(ctx context.Context, rawURL string, dst io.Writer)
 	}
 }
 
-// lead fetches for all who wait.
+// lead fetches for all who wait. They are told what the host is to blame for.
 func (f *Fetcher) lead(ctx context.Context, u *url.URL, key string, own *flight, dst io.Writer) (Response, error) {
 	defer f.o.Cache.land(key, own)
 	response, err := f.slotted(ctx, u, nil, f.o.Cache, dst)
@@ -110,68 +110,69 @@ func (f *Fetcher) open(key string) *stored {
 	return s
 }
 
-// use is what the cache has to do with one URL of a fetch. A nil one is nothing.
-type use struct {
+// resource is what the cache has to do with one URL of a fetch. A nil one is
+// nothing.
+type resource struct {
 	cache     *Cache
 	key       string
 	requested time.Time
 	stored    *stored
 }
 
-// use looks a URL up. Nothing of upstream is kept: what may be read there is a
+// resource looks a URL up. Nothing of upstream is kept: what may be read there is a
 // matter of credentials.
-func (f *Fetcher) use(c *Cache, u *url.URL) *use {
+func (f *Fetcher) resource(c *Cache, u *url.URL) *resource {
 	if c == nil || f.isUpstream(u) {
 		return nil
 	}
 	key := keyOf(u)
-	return &use{cache: c, key: key, requested: c.now(), stored: f.open(key)}
+	return &resource{cache: c, key: key, requested: c.now(), stored: f.open(key)}
 }
 
-func (u *use) close() {
-	if u != nil {
-		u.stored.close()
+func (r *resource) close() {
+	if r != nil {
+		r.stored.close()
 	}
 }
 
-func (u *use) isFresh() bool {
-	return u != nil && u.stored != nil && u.stored.fresh(u.requested)
+func (r *resource) isFresh() bool {
+	return r != nil && r.stored != nil && r.stored.fresh(r.requested)
 }
 
 // roundTrip sends a request, on condition that the response has changed if there
 // is one. A 304 that speaks of another one is no answer: then all is asked for.
-func (u *use) roundTrip(via *http.Transport, request *http.Request) (*http.Response, error) {
-	if u == nil || u.stored == nil {
+func (r *resource) roundTrip(via *http.Transport, request *http.Request) (*http.Response, error) {
+	if r == nil || r.stored == nil {
 		return via.RoundTrip(request)
 	}
-	u.stored.condition(request.Header)
+	r.stored.condition(request.Header)
 	response, err := via.RoundTrip(request)
-	if err != nil || response.StatusCode != http.StatusNotModified || u.stored.confirmed(response.Header) {
+	if err != nil || response.StatusCode != http.StatusNotModified || r.stored.confirmed(response.Header) {
 		return response, err
 	}
 	response.Body.Close()
-	u.stored.close()
-	u.stored = nil
+	r.stored.close()
+	r.stored = nil
 	request.Header.Del("If-None-Match")
 	request.Header.Del("If-Modified-Since")
 	return via.RoundTrip(request)
 }
 
 // confirmed tells whether the host says that what is stored is still right.
-func (u *use) confirmed(response *http.Response) bool {
-	return u != nil && u.stored != nil && response.StatusCode == http.StatusNotModified
+func (r *resource) confirmed(response *http.Response) bool {
+	return r != nil && r.stored != nil && response.StatusCode == http.StatusNotModified
 }
 
 // renew serves what the host has confirmed.
-func (u *use) renew(response *http.Response, dst io.Writer) (Response, error) {
-	u.stored.Header = u.cache.renew(u.key, u.stored, u.requested, response.Header)
-	return u.stored.serve(dst)
+func (r *resource) renew(response *http.Response, dst io.Writer) (Response, error) {
+	r.stored.Header = r.cache.renew(r.key, r.stored, r.requested, response.Header)
+	return r.stored.serve(dst)
 }
 
 // draft begins to keep a response.
-func (u *use) draft(response *http.Response) *draft {
-	if u == nil {
+func (r *resource) draft(response *http.Response) *draft {
+	if r == nil {
 		return nil
 	}
-	return u.cache.draft(u.key, u.requested, response)
+	return r.cache.draft(r.key, r.requested, response)
 }

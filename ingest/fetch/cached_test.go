@@ -55,11 +55,11 @@ func TestNeverKept(t *testing.T) {
 // TestSmallerLimit: what was kept under a larger limit is too large under a
 // smaller one.
 func TestSmallerLimit(t *testing.T) {
-	h, origin, f := newCached(t, t.TempDir(), 1<<20)
-	cache := h.clock.open(t, t.TempDir(), 1<<20)
+	dir := t.TempDir()
+	h, origin, f := newCached(t, dir, 1<<20)
 	h.answer("picture", "Cache-Control", "max-age=3600")
-	f = fetch.New(fetch.Options{Allow: allow(t, origin), Cache: cache})
 	wantBody(t, f, origin, "picture")
+	cache := h.clock.open(t, dir, 1<<20)
 	f = fetch.New(fetch.Options{MaxBytes: 6, Allow: allow(t, origin), Cache: cache})
 	_, err := f.FetchCached(t.Context(), origin, io.Discard)
 	if trouble, ok := errors.AsType[*fetch.Error](err); !ok || trouble.Reason != fetch.TooLarge {
@@ -142,9 +142,16 @@ func TestCacheKeys(t *testing.T) {
 	h, origin, f := newCached(t, t.TempDir(), 1<<20)
 	h.answer("picture", "Cache-Control", "max-age=3600")
 	for _, c := range []struct{ address, want string }{
-		{origin + "/a", "200"}, {origin + "/a#fragment", "-"}, {strings.Replace(origin, "//", "//u:p@", 1) + "/a", "-"},
-		{origin + "/a?", "200"}, {origin + "/a?x=1", "200"}, {origin + "/a?x=2", "200"}, {origin + "/A", "200"}, {origin + "/%61", "200"},
-		{origin + "/a", "-"}, {origin + "/a?x=1", "-"},
+		{origin + "/a", "200"},
+		{origin + "/a#fragment", "-"},
+		{strings.Replace(origin, "//", "//u:p@", 1) + "/a", "-"},
+		{origin + "/a?", "200"},
+		{origin + "/a?x=1", "200"},
+		{origin + "/a?x=2", "200"},
+		{origin + "/A", "200"},
+		{origin + "/%61", "200"},
+		{origin + "/a", "-"},
+		{origin + "/a?x=1", "-"},
 	} {
 		wantBody(t, f, c.address, "picture")
 		if got := h.asked(); got != c.want {
@@ -157,16 +164,18 @@ func TestCacheKeys(t *testing.T) {
 type gate struct {
 	asked   chan struct{}
 	answers chan http.HandlerFunc
+	left    chan struct{} // by a client that got no answer
 }
 
 func newGate(t *testing.T) (*gate, string) {
-	g := &gate{make(chan struct{}, 100), make(chan http.HandlerFunc, 100)}
+	g := &gate{make(chan struct{}, 100), make(chan http.HandlerFunc, 100), make(chan struct{}, 100)}
 	return g, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		g.asked <- struct{}{}
 		select {
 		case answer := <-g.answers:
 			answer(w, r)
 		case <-r.Context().Done():
+			g.left <- struct{}{}
 		}
 	})
 }
@@ -275,7 +284,8 @@ func TestShared(t *testing.T) {
 		if err := <-c.first; !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v of who left", err)
 		}
-		<-g.asked // another one does
+		<-g.left
+		<-g.asked // another one asks
 		g.answers <- picture("max-age=3600")
 		finish(c.others, crowded, "")
 	})

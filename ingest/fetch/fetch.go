@@ -235,17 +235,17 @@ func (f *Fetcher) fetch(parent context.Context, u *url.URL, cred *Credentials, c
 	defer idle.Stop()
 
 	trouble := &Error{}
-	var use *use
-	defer func() { use.close() }()
+	var at *resource
+	defer func() { at.close() }()
 	for hop := 0; ; hop++ {
 		trouble.Host, trouble.Redirected, trouble.Authenticated = u.Host, hop > 0, hop == 0 && cred != nil && f.isUpstream(u)
-		use.close()
-		use = f.use(c, u)
-		if use.isFresh() {
-			return use.stored.serve(dst)
+		at.close()
+		at = f.resource(c, u)
+		if at.isFresh() {
+			return at.stored.serve(dst)
 		}
 		idle.Reset(answer)
-		response, err := f.request(ctx, u, hop, cred, use)
+		response, err := f.request(ctx, u, hop, cred, at)
 		if err != nil {
 			return Response{}, trouble.because(parent, ctx, err)
 		}
@@ -257,10 +257,10 @@ func (f *Fetcher) fetch(parent context.Context, u *url.URL, cred *Credentials, c
 		}
 		if next == nil {
 			defer response.Body.Close()
-			if use.confirmed(response) {
-				return use.renew(response, dst)
+			if at.confirmed(response) {
+				return at.renew(response, dst)
 			}
-			draft := use.draft(response)
+			draft := at.draft(response)
 			defer draft.discard()
 			received, err := f.receive(parent, ctx, response, idle, draft.tee(dst), trouble)
 			if err == nil {
@@ -283,7 +283,7 @@ var (
 )
 
 // request sends the request of one hop.
-func (f *Fetcher) request(ctx context.Context, u *url.URL, hop int, cred *Credentials, use *use) (*http.Response, error) {
+func (f *Fetcher) request(ctx context.Context, u *url.URL, hop int, cred *Credentials, at *resource) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, bare(u), nil)
 	if err != nil {
 		return nil, errors.New("malformed URL")
@@ -297,7 +297,7 @@ func (f *Fetcher) request(ctx context.Context, u *url.URL, hop int, cred *Creden
 			request.SetBasicAuth(cred.Username, cred.Password)
 		}
 	}
-	return use.roundTrip(via, request)
+	return at.roundTrip(via, request)
 }
 
 // bare is a URL as it is asked for: user information in it is nobody's

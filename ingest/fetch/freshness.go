@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -40,9 +41,7 @@ func freshen(old, notModified http.Header) http.Header {
 	h := old.Clone()
 	h.Del("Age")
 	h.Del("Date")
-	for name, values := range remember(notModified) {
-		h[name] = values
-	}
+	maps.Copy(h, remember(notModified))
 	return h
 }
 
