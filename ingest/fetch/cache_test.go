@@ -39,10 +39,10 @@ func TestCacheBounds(t *testing.T) {
 	use("200", "/d")
 	use("-", "/b", "/a", "/d")
 	use("200", "/c")
-	use("-", "/a", "/d", "/c")
+	use("-", "/d", "/c", "/a")
 	f = fetch.New(fetch.Options{Allow: allow(t, origin), Cache: h.clock.open(t, dir, limit)})
-	use("200", "/e") // a goes
-	use("-", "/d", "/c", "/e")
+	use("200", "/e") // d goes
+	use("-", "/c", "/a", "/e")
 	f = fetch.New(fetch.Options{Allow: allow(t, origin), Cache: h.clock.open(t, dir, size+block)})
 	if n := diskUse(t, dir); n != size+block {
 		t.Fatalf("%d bytes on disk after the limit became that of one", n)

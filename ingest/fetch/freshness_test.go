@@ -56,6 +56,9 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.mu.Unlock()
 	w.Header().Set("Date", h.clock.at(0))
 	maps.Copy(w.Header(), h.header)
+	if w.Header().Get("Date") == "" {
+		w.Header()["Date"] = nil // none is sent
+	}
 	tag, since := r.Header.Get("If-None-Match"), r.Header.Get("If-Modified-Since")
 	if tag != "" && tag == h.header.Get("Etag") || tag == "" && since != "" && since == h.header.Get("Last-Modified") {
 		h.seen = append(h.seen, "304")
@@ -262,6 +265,14 @@ func TestRevalidate(t *testing.T) {
 		wantBody(t, f, origin, "two")
 		wantAsked(t, h, "200")
 	}
+	// Age and Date are those of the 304, or none.
+	h.answer("three", "Etag", `"3"`, "Cache-Control", "max-age=3600", "Age", "3600", "Date", h.clock.at(-time.Hour))
+	wantBody(t, f, origin+"/aged", "three")
+	h.answer("three", "Etag", `"3"`, "Date", "")
+	wantBody(t, f, origin+"/aged", "three")
+	wantBody(t, f, origin+"/aged", "three")
+	wantAsked(t, h, "200+304")
+	h.answer("two", "Etag", `"2"`, "Cache-Control", "max-age=60")
 	// A clock that is set back makes nothing fresh.
 	h.clock.pass(-24 * time.Hour)
 	wantBody(t, f, origin, "two")
@@ -271,23 +282,29 @@ func TestRevalidate(t *testing.T) {
 // TestMisledRevalidate: a 304 that names another response than the one that is
 // stored is no answer, and one that nobody asked for is an error.
 func TestMisledRevalidate(t *testing.T) {
-	asked := 0
+	asked, clock := 0, newClock()
 	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		asked++
+		if r.URL.Path == "/bare" && asked == 1 {
+			picture("max-age=60")(w, r)
+			return
+		}
 		w.Header().Set("Etag", fmt.Sprintf(`"%d"`, asked))
-		if r.Header.Get("If-None-Match") != "" || r.URL.Path == "/unasked" {
+		if r.Header.Get("If-None-Match") != "" || r.URL.Path == "/bare" {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
 		fmt.Fprint(w, "body ", asked)
 	})
-	f := fetch.New(fetch.Options{Allow: allow(t, origin), Cache: newClock().open(t, t.TempDir(), 1<<20)})
-	wantBody(t, f, origin, "body 1")
-	wantBody(t, f, origin, "body 3")
-	_, err := f.FetchCached(t.Context(), origin+"/unasked", io.Discard)
+	f := fetch.New(fetch.Options{Allow: allow(t, origin), Cache: clock.open(t, t.TempDir(), 1<<20)})
+	wantBody(t, f, origin+"/bare", "picture")
+	clock.pass(time.Hour)
+	_, err := f.FetchCached(t.Context(), origin+"/bare", io.Discard)
 	if trouble, ok := errors.AsType[*fetch.Error](err); !ok || trouble.Status != http.StatusNotModified {
 		t.Errorf("304 to a request without a condition: %v", err)
 	}
+	wantBody(t, f, origin, "body 3")
+	wantBody(t, f, origin, "body 5")
 }
 
 // TestStaleHost: nothing stale is served when the host fails, and it is still
