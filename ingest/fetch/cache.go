@@ -22,7 +22,8 @@ import (
 const draftPrefix = "draft-"
 
 // Cache keeps bodies in a directory, for [Fetcher.FetchCached]. It may be used
-// from many goroutines and Fetchers, but a directory by one Cache only.
+// from many goroutines, but a directory by one Cache only. Fetchers that share one
+// should have the same Allow: it guards what is dialled, and what is fresh is not.
 type Cache struct {
 	dir      string
 	maxBytes int64
