@@ -98,13 +98,25 @@ func (h *house) noTrace(t *testing.T, b store.Bucket, number string, messages ..
 // TestSweepErase interrupts the erasure of a number at every call of the bucket.
 // Afterwards nothing of it is left, and everything of another number.
 func TestSweepErase(t *testing.T) {
+	sweepErasure(t, func(ctx context.Context, e *Eraser, account store.AccountSID, _ time.Time) (Erased, error) {
+		return e.Number(ctx, account, erasedNumber, false, func(Erased) {})
+	})
+}
+
+// TestSweepRetention does the same with what is older than a limit.
+func TestSweepRetention(t *testing.T) {
+	sweepErasure(t, func(ctx context.Context, e *Eraser, account store.AccountSID, limit time.Time) (Erased, error) {
+		return e.Before(ctx, account, limit, false, func(Erased) {})
+	})
+}
+
+// sweepErasure interrupts what erases two messages, that are older than limit and of
+// erasedNumber, and leaves a third one.
+func sweepErasure(t *testing.T, erase func(ctx context.Context, e *Eraser, account store.AccountSID, limit time.Time) (Erased, error)) {
 	h := newHouse(t)
 	var from, to, other simulate.Sent
-	var others map[string]string // objects of the other number's message
-	erase := func(ctx context.Context, b store.Bucket) error {
-		_, err := h.eraser(b).Number(ctx, h.account, erasedNumber, false, func(Erased) {})
-		return err
-	}
+	var limit time.Time
+	var others map[string]string // objects of the message that stays
 	storetest.Sweep(t, storetest.Scenario{
 		Secret: []byte("secret"),
 		Open: func(t *testing.T) store.Bucket {
@@ -112,6 +124,7 @@ func TestSweepErase(t *testing.T) {
 			gone := append(media, simulate.Media{Data: picture(), ContentType: "image/jpeg", Always: simulate.Gone})
 			from = h.send(simulate.Message{From: erasedNumber, To: otherNumber, Media: gone})
 			to = h.send(simulate.Message{From: otherNumber, To: erasedNumber, Body: "to"})
+			limit = time.Now()
 			other = h.send(simulate.Message{From: otherNumber, To: otherNumber, Media: media})
 			return dir(t)
 		},
@@ -129,7 +142,10 @@ func TestSweepErase(t *testing.T) {
 			maps.DeleteFunc(others, func(key, _ string) bool { return !strings.Contains(key, other.MessageSID) })
 			return nil
 		},
-		Job: erase,
+		Job: func(ctx context.Context, b store.Bucket) error {
+			_, err := erase(ctx, h.eraser(b), h.account, limit)
+			return err
+		},
 		Check: func(t *testing.T, b store.Bucket) {
 			h.noTrace(t, b, erasedNumber, from, to)
 			left := objects(t, b)
@@ -141,7 +157,7 @@ func TestSweepErase(t *testing.T) {
 			if got := h.eventTypes(other.MessageSID); len(got) != 2 {
 				t.Errorf("events of another number: %v", got)
 			}
-			if again, err := h.eraser(b).Number(t.Context(), h.account, erasedNumber, false, func(Erased) {}); err != nil || again != (Erased{}) {
+			if again, err := erase(t.Context(), h.eraser(b), h.account, limit); err != nil || again != (Erased{}) {
 				t.Errorf("a second erasure removes %+v, %v", again, err)
 			}
 		},

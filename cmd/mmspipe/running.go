@@ -46,7 +46,7 @@ func (r running) since() (time.Time, error) {
 }
 
 func (r running) write(since time.Time) error {
-	return os.WriteFile(r.path, []byte(since.UTC().Format(time.RFC3339)+"\n"), 0o600)
+	return writeDurably(r.path, since.UTC().Format(time.RFC3339))
 }
 
 // startRecheck looks, after an unclean stop, at what was stored shortly before it,

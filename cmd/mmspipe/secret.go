@@ -49,18 +49,18 @@ func secretFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	secret := rand.Text() + rand.Text()
-	return []byte(secret), writeSecret(path, secret)
+	return []byte(secret), writeDurably(path, secret)
 }
 
-// writeSecret writes a file that is whole or not there after a crash: everything
-// that was derived from a lost secret would be lost with it.
-func writeSecret(path, secret string) error {
+// writeDurably writes a line into a file that has it whole, or is as it was, after a
+// crash: everything that was derived from a lost secret would be lost with it.
+func writeDurably(path, line string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.WriteString(secret + "\n")
+	_, err = f.WriteString(line + "\n")
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
