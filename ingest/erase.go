@@ -44,13 +44,12 @@ func (e Erased) Plus(f Erased) Erased {
 // message removes one message that was found.
 func (e *Eraser) message(ctx context.Context, found store.MessageEntry, sum *Erased) error {
 	m := found.Message
-	hook, err := parseWebhook(m.Form)
+	media, err := e.media(ctx, m)
 	if err != nil {
-		return fmt.Errorf("erase message %s: %w", m.SID, err)
+		return err
 	}
-	for i, ref := range hook.media {
-		sid, _ := e.Store.Identify(m.Account, m.SID, i, ref.url, e.Upstream)
-		if err := e.medium(ctx, m, sid, i, sum); err != nil {
+	for sid, index := range media {
+		if err := e.medium(ctx, m, sid, index, sum); err != nil {
 			return err
 		}
 	}
@@ -71,6 +70,26 @@ func (e *Eraser) message(ctx context.Context, found store.MessageEntry, sum *Era
 	}
 	sum.Messages++
 	return nil
+}
+
+// media are those of a message by SID, with their index: those that its webhook
+// names, stored or not, and those that are stored under other SIDs, because the
+// provider's origin was another then.
+func (e *Eraser) media(ctx context.Context, m store.Message) (map[store.MediaSID]int, error) {
+	hook, err := parseWebhook(m.Form)
+	if err != nil {
+		return nil, fmt.Errorf("erase message %s: %w", m.SID, err)
+	}
+	media := map[store.MediaSID]int{}
+	for i, ref := range hook.media {
+		sid, _ := e.Store.Identify(m.Account, m.SID, i, ref.url, e.Upstream)
+		media[sid] = i
+	}
+	records, err := e.Store.ListMediaRecords(ctx, m.Account, m.SID)
+	for _, record := range records {
+		media[record.SID] = record.Index
+	}
+	return media, err
 }
 
 // unannounced removes the events that the worker of a message may have published and
