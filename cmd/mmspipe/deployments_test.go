@@ -12,6 +12,7 @@ import (
 	"mmspipe/ingest/simulate"
 	"mmspipe/store"
 	"mmspipe/store/storetest"
+	"mmspipe/store/stream"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -30,7 +31,8 @@ func TestDeployments(t *testing.T) {
 	if !options.SyncAlways {
 		t.Error("nats.conf does not sync always")
 	}
-	options.Host, options.Port, options.HTTPPort, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, 0, true, true
+	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	options.HTTPHost, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT
 	nats := &natsServer{t: t, options: *options}
 	nats.Start()
 	t.Cleanup(nats.Stop)
@@ -45,6 +47,7 @@ func TestDeployments(t *testing.T) {
 		maps.Copy(env, map[string]string{
 			"MMSPIPE_SECRET":        strings.Repeat("s", 48),
 			"MMSPIPE_NATS_URL":      "nats://mmspipe:" + natsPassword + "@" + nats.running.Addr().String(),
+			"MMSPIPE_NATS_MONITOR":  "http://" + nats.running.MonitorAddr().String(),
 			"MMSPIPE_S3_ENDPOINT":   minio.Endpoint,
 			"MMSPIPE_S3_SECRET_KEY": minioPassword,
 		})
@@ -57,6 +60,9 @@ func TestDeployments(t *testing.T) {
 			return bucket
 		}
 	}})
+	if _, r := p.readyz(); r.Durability.Class != stream.Fsync {
+		t.Errorf("durability %+v", r.Durability)
+	}
 	picture := testImage(t, "small.jpg")
 	sent := p.send(simulate.Message{Media: []simulate.Media{{Data: picture, ContentType: "image/jpeg"}}})
 	if _, body := p.awaitMedium(sent, 0); !bytes.Equal(body, picture) {

@@ -28,7 +28,7 @@ import (
 // here, so that every mistake in them is found by [settings.parse], together.
 type settings struct {
 	Listen      string `setting:"" group:"Listeners" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Public listener: webhooks, media, feed, /healthz, /readyz."`
-	AdminListen string `setting:"" group:"Listeners" default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Listener for people and machines of the house: /readyz in detail."`
+	AdminListen string `setting:"" group:"Listeners" default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Listener for people and machines of the house: /readyz in detail, what the commands for people on call ask."`
 	PublicURL   string `setting:"" group:"Listeners" name:"public-url" placeholder:"ORIGIN" help:"Origin that the outside sees: what signatures are checked against and what links begin with. http:// and the public listener unless set."`
 	Roles       string `setting:"" group:"Listeners" default:"receiver,worker,api" placeholder:"ROLE,…" help:"What this process does: any of receiver, worker, api. Fewer than all need an external NATS, an S3 endpoint and a secret."`
 
