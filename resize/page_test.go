@@ -23,7 +23,7 @@ func TestPage(t *testing.T) {
 	for name, kind := range kinds {
 		inputs["drawn "+name] = kind(640, 480)
 	}
-	for _, path := range slices.Concat(mustGlob(t, "testdata/*"), mustGlob(t, "../testdata/images/*.*[gp]")) {
+	for _, path := range slices.Concat(mustGlob(t, "testdata/*.*"), mustGlob(t, "../testdata/images/*.*[gp]")) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
