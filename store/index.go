@@ -86,7 +86,7 @@ func (s *Store) Messages(ctx context.Context, q MessageQuery) iter.Seq2[MessageE
 			if p.countdown > oldest {
 				return
 			}
-			m, found, _, err := s.follow(ctx, q.Account, p, o)
+			m, found, _, err := s.follow(ctx, q.Account, p, o, true)
 			if err != nil {
 				yield(MessageEntry{}, err)
 				return
@@ -157,8 +157,9 @@ func (s *Store) entries(m Message) []string {
 }
 
 // follow returns the message that an entry leads to, or false if the entry is
-// stale. It removes one that no message will ever have again.
-func (s *Store) follow(ctx context.Context, account AccountSID, p place, entry Object) (m Message, found, removed bool, err error) {
+// stale. One that no message will ever have again is over, and removed if remove is
+// set.
+func (s *Store) follow(ctx context.Context, account AccountSID, p place, entry Object, remove bool) (m Message, found, over bool, err error) {
 	m, err = s.Message(ctx, account, p.message)
 	switch {
 	case err != nil && !errors.Is(err, ErrNotFound):
@@ -167,6 +168,9 @@ func (s *Store) follow(ctx context.Context, account AccountSID, p place, entry O
 		return m, true, false, nil
 	case m.Deleted.IsZero() && time.Since(entry.Modified) < staleAge:
 		return Message{}, false, false, nil // its record may be about to be written
+	}
+	if !remove {
+		return Message{}, false, true, nil
 	}
 	if m.Deleted.IsZero() {
 		err = s.bucket.Delete(ctx, entry.Key)

@@ -12,8 +12,9 @@ import (
 // interrupted, and begin again.
 //
 // It reads each record once, and once more for each of its entries. If progress
-// is not nil, it is called with the number of records done so far.
-func (s *Store) RebuildIndex(ctx context.Context, account AccountSID, progress func(done int)) (added, removed int, err error) {
+// is not nil, it is called with the number of records done so far. With dryRun it
+// counts and changes nothing.
+func (s *Store) RebuildIndex(ctx context.Context, account AccountSID, dryRun bool, progress func(done int)) (added, removed int, err error) {
 	done := 0
 	for o, err := range walk(ctx, s.bucket, messageFolder(account), "", maxPage) {
 		if err != nil {
@@ -23,7 +24,7 @@ func (s *Store) RebuildIndex(ctx context.Context, account AccountSID, progress f
 		if !ok {
 			continue
 		}
-		n, err := s.addMissing(ctx, account, message)
+		n, err := s.addMissing(ctx, account, message, dryRun)
 		added += n
 		if err != nil {
 			return added, 0, err
@@ -43,7 +44,7 @@ func (s *Store) RebuildIndex(ctx context.Context, account AccountSID, progress f
 		if !ok {
 			continue
 		}
-		_, _, stale, err := s.follow(ctx, account, p, o)
+		_, _, stale, err := s.follow(ctx, account, p, o, !dryRun)
 		if err != nil {
 			return added, removed, err
 		}
@@ -55,15 +56,17 @@ func (s *Store) RebuildIndex(ctx context.Context, account AccountSID, progress f
 }
 
 // addMissing writes the entries of a message that are not there.
-func (s *Store) addMissing(ctx context.Context, account AccountSID, message MessageSID) (added int, err error) {
+func (s *Store) addMissing(ctx context.Context, account AccountSID, message MessageSID, dryRun bool) (added int, err error) {
 	m, err := s.Message(ctx, account, message)
 	if err != nil {
 		return 0, err
 	}
 	if len(m.Failures) > 0 && m.FailedEntry == "" { // not written by this version
-		m, err = s.UpdateMessage(ctx, account, message, func(*Message) error { return nil })
-		if err != nil {
-			return 0, err
+		if !dryRun {
+			m, err = s.UpdateMessage(ctx, account, message, func(*Message) error { return nil })
+			if err != nil {
+				return 0, err
+			}
 		}
 		added++
 	}
@@ -75,8 +78,10 @@ func (s *Store) addMissing(ctx context.Context, account AccountSID, message Mess
 		if !errors.Is(err, ErrNotFound) {
 			return added, err
 		}
-		if err := s.addEntries(ctx, []string{key}); err != nil {
-			return added, err
+		if !dryRun {
+			if err := s.addEntries(ctx, []string{key}); err != nil {
+				return added, err
+			}
 		}
 		added++
 	}

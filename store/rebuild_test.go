@@ -28,7 +28,7 @@ func testRebuildIndex(t *testing.T, b store.Bucket) {
 	rebuild := func() (added, removed int) {
 		t.Helper()
 		seen = nil
-		added, removed, err := s.RebuildIndex(t.Context(), account, func(done int) { seen = append(seen, done) })
+		added, removed, err := s.RebuildIndex(t.Context(), account, false, func(done int) { seen = append(seen, done) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,6 +49,13 @@ func testRebuildIndex(t *testing.T, b store.Bucket) {
 	if _, err := put(t.Context(), b, ofTombstone, "", store.IfAbsent()); err != nil {
 		t.Fatal(err)
 	}
+	before := keysBelow(t, b, "index")
+	if added, removed, err := s.RebuildIndex(t.Context(), account, true, nil); err != nil || added != len(sound) || removed != 1 {
+		t.Errorf("a dry run counts %d added, %d removed, %v; want %d and 1", added, removed, err, len(sound))
+	}
+	if after := keysBelow(t, b, "index"); !slices.Equal(after, before) {
+		t.Errorf("a dry run makes %q of %q", after, before)
+	}
 	if added, removed := rebuild(); added != len(sound) || removed != 1 {
 		t.Errorf("of a lost index %d added, %d removed, want %d and 1", added, removed, len(sound))
 	}
@@ -60,7 +67,7 @@ func TestRebuildIndexInterrupted(t *testing.T) {
 	storetest.Sweep(t, storetest.Scenario{
 		Open: openDir, Secret: secret, Prepare: createFirst, Other: change(healed),
 		Job: func(ctx context.Context, b store.Bucket) error {
-			_, _, err := store.New(b, secret).RebuildIndex(ctx, account, nil)
+			_, _, err := store.New(b, secret).RebuildIndex(ctx, account, false, nil)
 			return err
 		},
 		Check: wantFound([]int{1}, nil),
@@ -93,7 +100,7 @@ func TestRebuildIndexOfOlderRecords(t *testing.T) {
 		if err := os.Chtimes(filepath.Join(path, "objects", entry), put, put); err != nil {
 			t.Fatal(err)
 		}
-		if _, removed, err := s.RebuildIndex(t.Context(), account, nil); err != nil || removed != want {
+		if _, removed, err := s.RebuildIndex(t.Context(), account, false, nil); err != nil || removed != want {
 			t.Errorf("%v after it was put: %d removed, %v, want %d", age, removed, err, want)
 		}
 	}

@@ -134,7 +134,8 @@ func TestReconcileCommand(t *testing.T) {
 	})
 	// Nothing is a day old yet.
 	p.want(3, "nothing is to be deleted", "reconcile", "--delete-upstream", "--dry-run")
-	p.want(0, "2 messages, 0 entries added", "reindex")
+	p.want(0, "2 messages: 0 entries to be added, 0 to be removed", "reindex", "--dry-run")
+	p.want(0, "2 messages: 0 entries added, 0 removed", "reindex")
 }
 
 // TestEraseCommand: an erasure prints a receipt, and leaves nothing to be found.

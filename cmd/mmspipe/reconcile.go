@@ -45,7 +45,13 @@ func deleteCopies(o *operate.Operator, w http.ResponseWriter, r *http.Request) e
 
 // reindex is POST /operator/reindex.
 func reindex(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
-	return work(w, func(seen func(operate.Reindexed)) (operate.Reindexed, error) { return o.Reindex(r.Context(), seen) })
+	if err := r.ParseForm(); err != nil {
+		return err
+	}
+	dryRun, _ := strconv.ParseBool(r.Form.Get("dryRun"))
+	return work(w, func(seen func(operate.Reindexed)) (operate.Reindexed, error) {
+		return o.Reindex(r.Context(), dryRun, seen)
+	})
 }
 
 type reconcileCommand struct {
@@ -138,6 +144,7 @@ func (cmd reconcileCommand) deleteUpstream(ctx context.Context, std stdio) error
 
 type reindexCommand struct {
 	operatorFlags `embed:""`
+	DryRun        bool `help:"Say what would be changed, and change nothing."`
 }
 
 // Help is the long form of the subcommand's help.
@@ -147,13 +154,17 @@ func (reindexCommand) Help() string {
 
 // Run rebuilds the index.
 func (cmd reindexCommand) Run(ctx context.Context, std stdio) error {
-	r, err := post(ctx, cmd.operatorFlags, std, "reindex", nil, "messages", func(r operate.Reindexed) int { return r.Messages })
+	r, err := post(ctx, cmd.operatorFlags, std, "reindex", url.Values{"dryRun": {fmt.Sprint(cmd.DryRun)}}, "messages", func(r operate.Reindexed) int { return r.Messages })
 	if err != nil {
 		return err
 	}
 	if cmd.JSON {
 		return printJSON(std.out, r)
 	}
-	_, err = fmt.Fprintf(std.out, "%d messages, %d entries added, %d removed\n", r.Messages, r.Added, r.Removed)
+	text := "%d messages: %d entries added, %d removed\n"
+	if r.DryRun {
+		text = "%d messages: %d entries to be added, %d to be removed; nothing was changed\n"
+	}
+	_, err = fmt.Fprintf(std.out, text, r.Messages, r.Added, r.Removed)
 	return err
 }
