@@ -134,8 +134,11 @@ func TestRecheckEvents(t *testing.T) {
 	w := h.worker(dir(t))
 	h.run(w)
 	sent := h.send(simulate.Message{Media: []simulate.Media{{Data: picture(), ContentType: "image/jpeg"}}})
-	h.awaitStored(w, sent)
 	message, media := ids(t, sent, 0)
+	h.eventually("the medium is announced", func() bool {
+		m, err := w.Store.Media(t.Context(), h.account, message, media)
+		return err == nil && m.Announced != 0
+	})
 	forget := func(m *store.Media) error { m.Announced += 1000; return nil } // as if the feed had been longer
 	if _, err := w.Store.UpdateMedia(t.Context(), h.account, message, media, forget); err != nil {
 		t.Fatal(err)
