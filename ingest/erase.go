@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"time"
 
 	"mmspipe/store"
@@ -56,11 +55,7 @@ func (e *Eraser) message(ctx context.Context, found store.MessageEntry, sum *Era
 	if err := e.unannounced(ctx, m, sum); err != nil {
 		return err
 	}
-	events := append(slices.Clone(m.Events), m.Announced)
-	for _, failure := range m.Failures {
-		events = append(events, failure.Announced)
-	}
-	for _, sequence := range events {
+	for _, sequence := range append(m.OtherEvents(), m.Announced) {
 		if err := e.event(ctx, m.SID, sequence, sum); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"mmspipe/ingest/upstream"
 	"mmspipe/resize"
 	"mmspipe/store"
+	"mmspipe/store/link"
 	"mmspipe/store/stream"
 
 	"github.com/rs/zerolog"
@@ -56,6 +57,17 @@ type Options struct {
 	// API, if set, is asked for messages to be replayed that have no record, and
 	// for media that a webhook did not name.
 	API *upstream.Client
+
+	// PublicURL is the origin under which the media stored here are served, and
+	// Links signs the links to them that a provider is given.
+	PublicURL *url.URL
+	Links     link.Signer
+	// Forward is where each account's webhooks are posted on; nowhere if absent.
+	Forward map[store.AccountSID]*url.URL
+	// Relay says that outgoing messages that are ready are handed to the provider.
+	Relay bool
+	// Route chooses the profile of an outgoing message.
+	Route Route
 
 	// Hold, if set, tells that no Job is to be begun now.
 	Hold func() bool
@@ -353,23 +365,4 @@ func (w *Worker) announceNoted(ctx context.Context, m store.Message, e stream.Ev
 		return err
 	}
 	return w.withdraw(ctx, m, sequence)
-}
-
-// status records a status callback in the feed, unless its message was deleted.
-func (w *Worker) status(ctx context.Context, d *stream.Delivery) error {
-	hook, err := parseJob(d)
-	if err != nil {
-		return err
-	}
-	message, err := w.Store.Message(ctx, hook.account, hook.message)
-	switch {
-	case errors.Is(err, store.ErrNotFound): // of a message that was sent elsewhere
-		_, err = w.Streams.Publish(ctx, statusEvent(hook, d.Queued))
-		return err
-	case err != nil:
-		return err
-	case !message.Deleted.IsZero():
-		return errDeleted
-	}
-	return w.announceNoted(ctx, message, statusEvent(hook, d.Queued))
 }

@@ -20,7 +20,7 @@ type MessageQuery struct {
 	Account AccountSID
 	From    string // number of the sender
 	To      string // number of the recipient
-	Failed  bool   // only those with Failures
+	Failed  bool   // only those of which something was given up
 
 	Since  time.Time // DateCreated is not before Since
 	Before time.Time // DateCreated is before Before

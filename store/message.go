@@ -156,7 +156,7 @@ func settled(m Message) Message {
 	switch {
 	case !m.Deleted.IsZero():
 		return m.tombstone()
-	case len(m.Failures) == 0:
+	case !m.failed():
 		m.FailedEntry = ""
 	case m.FailedEntry == "":
 		m.FailedEntry = rand.Text()

@@ -28,15 +28,28 @@ type Message struct {
 	To        string     `json:"to"`
 	Body      string     `json:"body"`
 	NumMedia  int        `json:"numMedia"`
-	Status    string     `json:"status"` // Twilio's Message.status
+	Status    string     `json:"status"` // Twilio's Message.status; see [Message.Advance]
 
-	// Form is the webhook as it was received, all parameters of it.
+	// ErrorCode and ErrorMessage say why a message was not delivered, in Twilio's
+	// terms; 0 and empty where it was, or may still be.
+	ErrorCode    int    `json:"errorCode,omitempty"`
+	ErrorMessage string `json:"errorMessage,omitempty"`
+
+	// Form is the webhook as it was received, or what a client of the API posted:
+	// all parameters of it.
 	Form url.Values `json:"form,omitempty"`
 	// Fingerprint is a hash of what a repeat of this message must agree on.
 	Fingerprint string `json:"fingerprint"`
 
 	DateCreated time.Time `json:"dateCreated"`
 	DateUpdated time.Time `json:"dateUpdated"`
+	DateSent    time.Time `json:"dateSent,omitzero"` // of an outgoing message, when it was
+
+	// Outgoing is set for a message that a client posted to the API.
+	Outgoing *Outgoing `json:"outgoing,omitempty"`
+	// Forwards says what became of the message's webhooks that were to be posted on,
+	// by what they told: "received", or a status.
+	Forwards map[string]Forward `json:"forwards,omitempty"`
 
 	// Announced is the feed sequence of the message's received event, 0 before
 	// it was acknowledged.
@@ -83,26 +96,77 @@ func (m Message) MediaIndex(media MediaSID) int {
 // tombstone is what stays of a deleted message: nothing that anyone wrote, and
 // no number, nor anything by which one could try numbers out.
 func (m Message) tombstone() Message {
-	events := slices.Clone(m.Events)
-	for _, failure := range m.Failures {
-		if failure.Announced != 0 {
-			events = append(events, failure.Announced)
-		}
-	}
-	slices.Sort(events)
 	return Message{
 		Account: m.Account, SID: m.SID, Direction: m.Direction, NumMedia: m.NumMedia,
 		DateCreated: m.DateCreated, DateUpdated: m.DateUpdated, Deleted: m.Deleted,
-		Announced: m.Announced, Events: slices.Compact(events), Entries: m.Entries,
+		Announced: m.Announced, Events: m.OtherEvents(), Entries: m.Entries,
 	}
 }
 
-// Failure says why a medium was given up.
+// OtherEvents are the feed sequences of all events about m itself that its record
+// names, without its received event and those of its media that are stored.
+func (m Message) OtherEvents() []uint64 {
+	events := slices.Clone(m.Events)
+	for _, failure := range m.Failures {
+		events = append(events, failure.Announced)
+	}
+	for _, forward := range m.Forwards {
+		if forward.Failure != nil {
+			events = append(events, forward.Failure.Announced)
+		}
+	}
+	if out := m.Outgoing; out != nil {
+		events = append(events, out.Ready, out.Sent)
+		if out.Failure != nil {
+			events = append(events, out.Failure.Announced)
+		}
+	}
+	slices.Sort(events)
+	events = slices.Compact(events)
+	return slices.DeleteFunc(events, func(sequence uint64) bool { return sequence == 0 })
+}
+
+// failed tells whether anything of m was given up.
+func (m Message) failed() bool {
+	for _, forward := range m.Forwards {
+		if forward.Failure != nil {
+			return true
+		}
+	}
+	return len(m.Failures) > 0 || m.Outgoing != nil && m.Outgoing.Failure != nil
+}
+
+// Outgoing is how far a message is on its way out.
+type Outgoing struct {
+	// Profile is the name of the one that its pictures are fitted to, chosen once.
+	Profile string `json:"profile,omitempty"`
+	// Ready is the feed sequence of its ready event, 0 before it was acknowledged.
+	Ready uint64 `json:"ready,omitempty"`
+	// Intent is since when the provider may have the message without our knowing.
+	// It is zero before, and as soon as it is known.
+	Intent time.Time `json:"intent,omitzero"`
+	// Upstream is the message's SID at the provider, zero until it is known.
+	Upstream MessageSID `json:"upstream,omitzero"`
+	// Sent is the feed sequence of its sent event, 0 before it was acknowledged.
+	Sent uint64 `json:"sent,omitempty"`
+	// Failure is why it was given up, nil if it was not.
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Forward is what became of one webhook that was to be posted on.
+type Forward struct {
+	Attempts int       `json:"attempts"`
+	Status   int       `json:"status,omitempty"`  // last HTTP status of the application
+	Date     time.Time `json:"date"`              // of the last attempt
+	Failure  *Failure  `json:"failure,omitempty"` // why it was given up, nil if it was not
+}
+
+// Failure says why a medium, a forward or an outgoing message was given up.
 type Failure struct {
-	Index    int       `json:"index"`            // N of MediaUrlN
+	Index    int       `json:"index"`            // N of MediaUrlN; 0 if it is of no medium
 	Reason   string    `json:"reason"`           // a word of package ingest's
 	Detail   string    `json:"detail,omitempty"` // for people
-	Status   int       `json:"status,omitempty"` // last HTTP status of the medium's host
+	Status   int       `json:"status,omitempty"` // last HTTP status of the host
 	Attempts int       `json:"attempts"`
 	Job      uint64    `json:"job"` // stream sequence of the job that gave up
 	Date     time.Time `json:"date"`

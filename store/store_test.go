@@ -234,3 +234,22 @@ func TestPing(t *testing.T) {
 		t.Errorf("ping of a bucket that fails: %v", err)
 	}
 }
+
+// TestAdvance: a status only moves up, whatever the order of callbacks.
+func TestAdvance(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		want     bool
+	}{
+		{"", "queued", true}, {"accepted", "queued", true}, {"queued", "accepted", false},
+		{"queued", "sent", true}, {"sent", "sending", false}, {"sent", "sent", false},
+		{"sent", "delivered", true}, {"delivered", "sent", false}, {"delivered", "undelivered", false},
+		{"failed", "delivered", false}, {"delivered", "read", true}, {"read", "delivered", false},
+		{"sending", "teleported", true}, {"teleported", "delivered", true}, {"delivered", "teleported", false},
+	} {
+		m := store.Message{Status: c.from}
+		if got := m.Advance(c.to); got != c.want || got && m.Status != c.to || !got && m.Status != c.from {
+			t.Errorf("from %q to %q: %v, %q", c.from, c.to, got, m.Status)
+		}
+	}
+}

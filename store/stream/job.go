@@ -16,27 +16,44 @@ import (
 // Kind is what a Job asks for.
 type Kind string
 
-// The kinds of Jobs. Data is that of the webhook, form encoded, for Inbound and
-// Status, a MediaSID for Delete, and empty or [FromUpstream] for Replay.
+// The kinds of Jobs. Data is that of the webhook, form encoded, for Inbound,
+// Status and Forward; what a client posted, form encoded, for Outbound; a MediaSID,
+// or nothing for the whole message, for Delete; and empty, [FromUpstream] or
+// [SendAgain] for Replay.
 const (
 	Inbound  Kind = "inbound"
 	Outbound Kind = "outbound"
 	Status   Kind = "status"
 	Replay   Kind = "replay"
 	Delete   Kind = "delete"
+	Forward  Kind = "forward" // of a webhook, to whose it is
 )
 
 // FromUpstream is the Data of a Replay that is to ask the provider, too, which
 // media the message has.
 const FromUpstream = "upstream"
 
+// SendAgain is the Data of a Replay that is to send an outgoing message again that
+// was given up, even if the provider may have it.
+const SendAgain = "send"
+
 // Job is something to be done about one message.
 type Job struct {
 	Kind    Kind
 	Account store.AccountSID
 	Message store.MessageSID
+	Order   string // of a Forward: letters and digits; see [Delivery.First]
 	ID      string // a repeat within DuplicateWindow is not queued again
 	Data    []byte
+}
+
+// subject is mms.job.<kind>.<account>.<message>, and the Order behind it if any.
+func (j Job) subject() string {
+	subject := fmt.Sprintf("mms.job.%s.%s.%s", j.Kind, j.Account, j.Message)
+	if j.Order != "" {
+		subject += "." + j.Order
+	}
+	return subject
 }
 
 // PublishJob queues a Job and returns when the server has acknowledged it. It
@@ -44,8 +61,7 @@ type Job struct {
 // may be queued or not: publishing it again is safe. Calls at the same time
 // share the server's syncs where [Options].BatchFrom is set.
 func (s *Streams) PublishJob(ctx context.Context, job Job) (duplicate bool, err error) {
-	subject := fmt.Sprintf("mms.job.%s.%s.%s", job.Kind, job.Account, job.Message)
-	msg := nats.NewMsg(subject)
+	msg := nats.NewMsg(job.subject())
 	msg.Header.Set(nats.MsgIdHdr, job.ID)
 	msg.Header.Set(nats.ExpectedStreamHdr, jobsName)
 	msg.Data = job.Data
@@ -66,7 +82,20 @@ type Delivery struct {
 	Queued   time.Time // when the Job was published
 
 	conn *nats.Conn
+	jobs jetstream.Stream
 	msg  jetstream.Msg
+}
+
+// First tells whether no Job of the same kind, account and Order that was published
+// earlier is still in the queue. Those that are not first are to be given back with
+// a short delay.
+func (d *Delivery) First(ctx context.Context) (bool, error) {
+	subject := fmt.Sprintf("mms.job.%s.%s.*.%s", d.Kind, d.Account, d.Order)
+	msg, err := d.jobs.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject)) // or the next
+	if err != nil {
+		return false, fmt.Errorf("look for jobs before %d: %w", d.Sequence, err)
+	}
+	return msg.Sequence >= d.Sequence, nil
 }
 
 // Ack removes the Job from the queue. It waits for the server's word.
@@ -164,7 +193,7 @@ func (s *Streams) deliver(ctx context.Context, msg jetstream.Msg) (*Delivery, er
 	}
 	job.ID, job.Data = msg.Headers().Get(nats.MsgIdHdr), msg.Data()
 	d := &Delivery{
-		Job: job, Sequence: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Queued: meta.Timestamp.UTC(), conn: s.conn, msg: msg,
+		Job: job, Sequence: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Queued: meta.Timestamp.UTC(), conn: s.conn, jobs: s.jobs, msg: msg,
 	}
 	if ctx.Err() != nil {
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
@@ -174,10 +203,10 @@ func (s *Streams) deliver(ctx context.Context, msg jetstream.Msg) (*Delivery, er
 	return d, nil
 }
 
-// parseSubject reads mms.job.<kind>.<account>.<message>.
+// parseSubject is the reverse of subject.
 func parseSubject(subject string) (Job, error) {
 	parts := strings.Split(subject, ".")
-	if len(parts) != 5 || parts[0] != "mms" || parts[1] != "job" {
+	if len(parts) < 5 || len(parts) > 6 || parts[0] != "mms" || parts[1] != "job" {
 		return Job{}, fmt.Errorf("%q is not the subject of a job", subject)
 	}
 	account, err := store.ParseAccountSID(parts[3])
@@ -188,5 +217,9 @@ func parseSubject(subject string) (Job, error) {
 	if err != nil {
 		return Job{}, fmt.Errorf("subject %q: %w", subject, err)
 	}
-	return Job{Kind: Kind(parts[2]), Account: account, Message: message}, nil
+	job := Job{Kind: Kind(parts[2]), Account: account, Message: message}
+	if len(parts) == 6 {
+		job.Order = parts[5]
+	}
+	return job, nil
 }

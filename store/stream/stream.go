@@ -147,7 +147,7 @@ func jobsConfig(o Options) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        jobsName,
 		Description: "mmspipe: messages to be worked on",
-		Subjects:    []string{"mms.job.*.*.*"},
+		Subjects:    []string{"mms.job.*.*.*", "mms.job.*.*.*.*"},
 		Retention:   jetstream.WorkQueuePolicy,
 		Discard:     jetstream.DiscardNew,
 		MaxBytes:    o.JobsMaxBytes,
