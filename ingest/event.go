@@ -69,6 +69,8 @@ const (
 	reasonConflict = "conflict"
 	// reasonUpstream: upstream does not have a message that was to be replayed.
 	reasonUpstream = "upstream"
+	// reasonDeleted: a medium of an outgoing message was deleted before it left.
+	reasonDeleted = "deleted"
 )
 
 type statusData struct {
