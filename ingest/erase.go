@@ -71,9 +71,12 @@ func (e *Eraser) message(ctx context.Context, found store.MessageEntry, sum *Era
 // names, stored or not, and those that are stored under other SIDs, because the
 // provider's origin was another then.
 func (e *Eraser) media(ctx context.Context, m store.Message) (map[store.MediaSID]int, error) {
-	hook, err := parseWebhook(m.Form)
-	if err != nil {
-		return nil, fmt.Errorf("erase message %s: %w", m.SID, err)
+	hook := outgoingHook(m)
+	if m.Outgoing == nil {
+		var err error
+		if hook, err = parseWebhook(m.Form); err != nil {
+			return nil, fmt.Errorf("erase message %s: %w", m.SID, err)
+		}
 	}
 	media := map[store.MediaSID]int{}
 	for i, ref := range hook.media {
@@ -99,6 +102,12 @@ func (e *Eraser) unannounced(ctx context.Context, m store.Message, sum *Erased) 
 		if failure.Announced == 0 {
 			events = append(events, failedEvent(m, media, failure))
 		}
+	}
+	if out := m.Outgoing; out != nil && out.Ready == 0 {
+		events = append(events, bareReadyEvent(m))
+	}
+	if out := m.Outgoing; out != nil && out.Failure != nil && out.Failure.Announced == 0 {
+		events = append(events, outgoingFailedEvent(m, *out.Failure))
 	}
 	for _, event := range events {
 		sequence, err := e.Streams.Publish(ctx, event)

@@ -11,7 +11,9 @@ import (
 
 // The data of events. Keys are in Twilio's camelCase, so that a consumer can
 // join them with Twilio's own by accountSid, messageSid and mediaSid. No event
-// holds a message's text, and numbers are hashed.
+// holds a message's text, and numbers are hashed, but for mms.ready: whoever sends the
+// message needs them. Its sequence is in the message's record, so that it goes when
+// the message is erased.
 
 type receivedData struct {
 	AccountSID store.AccountSID `json:"accountSid"`
@@ -69,6 +71,14 @@ const (
 	reasonConflict = "conflict"
 	// reasonUpstream: upstream does not have a message that was to be replayed.
 	reasonUpstream = "upstream"
+	// reasonEmpty: a medium of an outgoing message has no bytes.
+	reasonEmpty = "empty"
+	// reasonType: a medium of an outgoing message is of a type that is not taken.
+	reasonType = "type"
+	// reasonCarrier: the media of an outgoing message do not fit its profile.
+	reasonCarrier = "over-limit"
+	// reasonExpired: an outgoing message was not ready within its validity period.
+	reasonExpired = "expired"
 	// reasonDeleted: a medium of an outgoing message was deleted before it left.
 	reasonDeleted = "deleted"
 )
@@ -78,6 +88,27 @@ type statusData struct {
 	MessageSID store.MessageSID `json:"messageSid"`
 	Status     string           `json:"messageStatus"`
 	ErrorCode  string           `json:"errorCode,omitempty"`
+}
+
+// readyData is what a sender of the message needs.
+type readyData struct {
+	AccountSID          store.AccountSID `json:"accountSid"`
+	MessageSID          store.MessageSID `json:"messageSid"`
+	To                  string           `json:"to"`
+	From                string           `json:"from,omitempty"`
+	MessagingServiceSID string           `json:"messagingServiceSid,omitempty"`
+	Body                string           `json:"body"`
+	Profile             string           `json:"profile,omitempty"` // absent without media
+	Media               []readyMedium    `json:"media"`
+	Relay               bool             `json:"relay"` // mmspipe sends it itself
+}
+
+// readyMedium is one medium that leaves.
+type readyMedium struct {
+	MediaSID    store.MediaSID `json:"mediaSid"`
+	ContentType string         `json:"contentType"`
+	Bytes       int64          `json:"bytes"`
+	URL         string         `json:"url"` // a signed link, good for linkLife
 }
 
 type deletedData struct {
@@ -139,6 +170,24 @@ func statusEvent(h webhook, queued time.Time) stream.Event {
 		Type: stream.EventStatus, Account: h.account, ID: h.jobID(),
 		Subject: h.message.String(), Time: queued,
 		Data: statusData{AccountSID: h.account, MessageSID: h.message, Status: h.status, ErrorCode: h.form.Get("ErrorCode")},
+	}
+}
+
+func readyEvent(m store.Message, queued time.Time, media []readyMedium, relay bool) stream.Event {
+	e := bareReadyEvent(m)
+	e.Time, e.Data = queued, readyData{
+		AccountSID: m.Account, MessageSID: m.SID, To: m.To, From: m.From, MessagingServiceSID: m.Form.Get("MessagingServiceSid"),
+		Body: m.Body, Profile: m.Outgoing.Profile, Media: media, Relay: relay,
+	}
+	return e
+}
+
+// bareReadyEvent is to the feed the same fact as readyEvent, and says nothing of the
+// message.
+func bareReadyEvent(m store.Message) stream.Event {
+	return stream.Event{
+		Type: stream.EventReady, Account: m.Account, ID: "ready:" + m.Account.String() + ":" + m.SID.String(),
+		Subject: m.SID.String(), Time: m.DateCreated, Data: readyData{AccountSID: m.Account, MessageSID: m.SID},
 	}
 }
 

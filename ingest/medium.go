@@ -144,14 +144,15 @@ func (w *Worker) build(ctx context.Context, d *stream.Delivery, hook webhook, i 
 		Account: hook.account, Message: hook.message, SID: sid, Index: i,
 		Attempts: d.Attempt, DateCreated: start.UTC(),
 	}
-	spool, err := os.CreateTemp(w.TempDir, "medium-*")
+	spool, err := w.newSpool()
 	if err != nil {
-		return record, fmt.Errorf("spool: %w", err)
+		return record, err
 	}
 	defer spool.Close()
-	_ = os.Remove(spool.Name()) // the open file stays, and no crash leaves it behind
 
-	declared, err := w.original(ctx, d, hook, i, &record, own, spool)
+	declared, err := w.original(ctx, hook.media[i], &record, spool, func(spool *os.File) (fetch.Response, error) {
+		return w.Fetcher.Fetch(ctx, hook.media[i].url, w.credentials(d, own), spool)
+	})
 	if err != nil {
 		return record, err
 	}
@@ -163,21 +164,32 @@ func (w *Worker) build(ctx context.Context, d *stream.Delivery, hook webhook, i 
 	return record, nil
 }
 
+// newSpool opens a file for a medium in hand. It has no name any more: it stays while
+// it is open, and no crash leaves it behind.
+func (w *Worker) newSpool() (*os.File, error) {
+	spool, err := os.CreateTemp(w.TempDir, "medium-*")
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	_ = os.Remove(spool.Name())
+	return spool, nil
+}
+
 // original makes sure that the original is stored, and copies it to spool. One
 // that is stored already is adopted: what its URL answers now may be something
-// else. It returns the type that the medium's host, or else the webhook, claims.
-func (w *Worker) original(ctx context.Context, d *stream.Delivery, hook webhook, i int, record *store.Media, own bool, spool *os.File) (declared string, err error) {
-	declared = hook.media[i].contentType
+// else. It returns the type that the medium's host, or else the reference, claims.
+func (w *Worker) original(ctx context.Context, ref mediaRef, record *store.Media, spool *os.File, get func(*os.File) (fetch.Response, error)) (declared string, err error) {
+	declared = ref.contentType
 	adopted, err := w.adopt(ctx, record, spool)
 	if adopted || err != nil {
 		return declared, err
 	}
 	start := time.Now()
-	response, err := w.Fetcher.Fetch(ctx, hook.media[i].url, w.credentials(d, own), spool)
+	response, err := get(spool)
 	if err != nil {
-		return declared, fmt.Errorf("fetch medium %d: %w", i, err)
+		return declared, fmt.Errorf("fetch medium %d: %w", record.Index, err)
 	}
-	zerolog.Ctx(ctx).Debug().Int64("bytes", response.Size).Dur("ms", time.Since(start)).Msg("fetched")
+	zerolog.Ctx(ctx).Debug().Int64("bytes", response.Size).Bool("cached", response.Cached).Dur("ms", time.Since(start)).Msg("fetched")
 	if response.ContentType != "" {
 		declared = response.ContentType
 	}

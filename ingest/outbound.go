@@ -2,11 +2,16 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
+	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 // linkLife is how long the links in a ready event open the media. The provider
@@ -19,13 +24,159 @@ const linkLife = 24 * time.Hour
 // outbound takes an outgoing message from what its client posted to media that are
 // ready, and hands it to the provider where that is wanted.
 func (w *Worker) outbound(ctx context.Context, d *stream.Delivery) outcome {
-	return w.judge(ctx, d, fmt.Errorf("job %d: not yet", d.Sequence))
+	message, err := w.posted(ctx, d)
+	if err != nil {
+		return w.conclude(ctx, d, message, err)
+	}
+	return w.advance(ctx, d, message)
+}
+
+// advance takes an outgoing message on from where its record says it is. One that
+// has come to an end is only looked after: what was announced of it, and the blobs of
+// its media where they are to be checked.
+func (w *Worker) advance(ctx context.Context, d *stream.Delivery, message store.Message) outcome {
+	message, err := w.announceMessage(ctx, message)
+	if err != nil {
+		return w.conclude(ctx, d, message, err)
+	}
+	if failure := message.Outgoing.Failure; failure != nil && failure.Job == d.Sequence {
+		return w.conclude(ctx, d, message, w.tellFailure(ctx, message))
+	}
+	if message.Final() {
+		return w.mend(ctx, d, message)
+	}
+	if message.Outgoing.Ready == 0 || d.Kind == stream.Replay {
+		if message, err = w.route(ctx, message); err == nil {
+			err = w.prepare(ctx, d, message)
+		}
+		if err == nil {
+			message, err = w.ready(ctx, d, message)
+		}
+	}
+	if err == nil && w.Relay {
+		err = w.send(ctx, d, message)
+	}
+	return w.conclude(ctx, d, message, err)
+}
+
+// mend makes damaged media of a message again that has come to an end. Whatever
+// keeps it from that is not the message's failure any more.
+func (w *Worker) mend(ctx context.Context, d *stream.Delivery, message store.Message) outcome {
+	if d.Kind != stream.Replay || message.Outgoing.Ready == 0 {
+		return outcome{}
+	}
+	err := w.prepare(ctx, d, message)
+	if _, ends := errors.AsType[*unsendable](err); ends {
+		zerolog.Ctx(ctx).Error().Err(err).Msg("media of a message that has left can not be made again")
+		return outcome{}
+	}
+	return w.judge(ctx, d, err)
+}
+
+// posted makes sure of the record of a message that a client posted, and reads it.
+// A tombstone is errDeleted.
+func (w *Worker) posted(ctx context.Context, d *stream.Delivery) (store.Message, error) {
+	message, err := w.Store.Message(ctx, d.Account, d.Message)
+	if errors.Is(err, store.ErrNotFound) {
+		form, wrong := url.ParseQuery(string(d.Data))
+		if wrong != nil {
+			return message, fmt.Errorf("parse job %d: %w", d.Sequence, wrong)
+		}
+		message, _, err = w.Store.CreateMessage(ctx, store.NewOutgoing(d.Account, d.Message, form, d.Queued))
+	}
+	switch {
+	case err != nil:
+		return message, err
+	case !message.Deleted.IsZero():
+		return message, errDeleted
+	case message.Outgoing == nil:
+		return message, fmt.Errorf("job %d: message %s is not one that a client posted", d.Sequence, message.SID)
+	}
+	return message, nil
+}
+
+// route makes sure that the profile of a message with media is chosen. Once it is, it
+// stays, whatever the rules become.
+func (w *Worker) route(ctx context.Context, message store.Message) (store.Message, error) {
+	if message.Outgoing.Profile != "" || message.NumMedia == 0 {
+		return message, nil
+	}
+	profile := w.Profile
+	if w.Route != nil {
+		profile = w.Route(message.To, message.From)
+	}
+	return w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
+		if !m.Deleted.IsZero() {
+			return errDeleted
+		}
+		if m.Outgoing.Profile == "" {
+			m.Outgoing.Profile = profile.Name
+		}
+		return nil
+	})
+}
+
+// profile returns the one that was chosen.
+func (w *Worker) profile(name string) (resize.Profile, error) {
+	if name == "" || name == w.Profile.Name {
+		return w.Profile, nil
+	}
+	return resize.ProfileNamed(name)
+}
+
+// ready announces that all media of a message can be had, and notes that in its
+// record.
+func (w *Worker) ready(ctx context.Context, d *stream.Delivery, message store.Message) (store.Message, error) {
+	if message.Outgoing.Ready != 0 {
+		return message, nil
+	}
+	media, err := w.readyMedia(ctx, message)
+	if err != nil {
+		return message, err
+	}
+	sequence, err := w.Streams.Publish(ctx, readyEvent(message, d.Queued, media, w.Relay))
+	if err != nil {
+		return message, err
+	}
+	overtaken := false
+	message, err = w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
+		if overtaken = m.Outgoing == nil || m.Outgoing.Failure != nil; overtaken {
+			m.Events = append(m.Events, sequence)
+			return nil
+		}
+		m.Outgoing.Ready = sequence
+		return nil
+	})
+	switch {
+	case err != nil:
+		return message, err
+	case overtaken:
+		_, err := w.Streams.RemoveEvent(ctx, sequence, message.SID)
+		if !message.Deleted.IsZero() {
+			return message, errors.Join(err, errDeleted)
+		}
+		return message, errors.Join(err, errOvertaken)
+	}
+	zerolog.Ctx(ctx).Info().Str("profile", message.Outgoing.Profile).Int("media", len(media)).Msg("ready")
+	return message, nil
+}
+
+// conclude is [Worker.judge] on a try of an outgoing message. What keeps the message
+// from leaving becomes its failure; of one that was deleted nothing stays.
+func (w *Worker) conclude(ctx context.Context, d *stream.Delivery, message store.Message, err error) outcome {
+	if why, ends := errors.AsType[*unsendable](err); ends && ctx.Err() == nil {
+		err = w.failOutgoing(ctx, d, message, why.code, why.failure)
+	}
+	if errors.Is(err, errDeleted) {
+		err = w.clear(ctx, d)
+	}
+	return w.judge(ctx, d, err)
 }
 
 // mediaLinks returns signed links to the media of an outgoing message that is ready,
 // in the order of its MediaUrls: to what was made for its profile, or to the
 // original where nothing was. They open for linkLife, whatever MMSPIPE_MEDIA_AUTH
-// says. A medium that was deleted meanwhile is an error.
+// says. A medium that was deleted meanwhile is an *[unsendable].
 func (w *Worker) mediaLinks(ctx context.Context, message store.Message) ([]string, error) {
 	media, err := w.readyMedia(ctx, message)
 	if err != nil {
@@ -49,41 +200,28 @@ func (w *Worker) readyMedia(ctx context.Context, message store.Message) ([]ready
 			return nil, err
 		}
 		if !record.Deleted.IsZero() {
-			return nil, &unsendable{codeDownload, store.Failure{Index: i, Reason: reasonDeleted, Detail: fmt.Sprintf("medium %d was deleted", i)}}
+			return nil, deletedMedium(i)
 		}
-		variant, contentType, size := leaving(record, message.Outgoing.Profile)
+		medium := readyMedium{MediaSID: sid, ContentType: record.ContentType, Bytes: record.Size}
+		variant, name, ok := variantNamed(record, message.Outgoing.Profile)
+		if ok {
+			medium.ContentType, medium.Bytes = variant.ContentType, variant.Size
+		}
 		path := fmt.Sprintf("/2010-04-01/Accounts/%s/Messages/%s/Media/%s", message.Account, message.SID, sid)
-		link := w.PublicURL.JoinPath(path)
-		link.RawQuery = w.Links.Sign(link.Path, variant, expires).Encode()
-		media = append(media, readyMedium{MediaSID: sid, ContentType: contentType, Bytes: size, URL: link.String()})
+		link := url.URL{Scheme: w.PublicURL.Scheme, Host: w.PublicURL.Host, Path: path, RawQuery: w.Links.Sign(path, name, expires).Encode()}
+		medium.URL = link.String()
+		media = append(media, medium)
 	}
 	return media, nil
 }
 
-// leaving is what leaves of a stored medium: the variant of that name, or the
-// original, whose name is empty, if there is none.
-func leaving(record store.Media, profile string) (variant, contentType string, size int64) {
+// variantNamed returns a medium's variant of a name, and the name; neither if there
+// is none.
+func variantNamed(record store.Media, name string) (store.Variant, string, bool) {
 	for _, v := range record.Variants {
-		if v.Name == profile {
-			return v.Name, v.ContentType, v.Size
+		if v.Name == name {
+			return v, name, true
 		}
 	}
-	return "", record.ContentType, record.Size
+	return store.Variant{}, "", false
 }
-
-// readyMedium is one medium as a ready event tells of it.
-type readyMedium struct {
-	MediaSID    store.MediaSID `json:"mediaSid"`
-	ContentType string         `json:"contentType"`
-	Bytes       int64          `json:"bytes"`
-	URL         string         `json:"url"` // opens for linkLife
-}
-
-// unsendable says why a message cannot leave, now or later.
-type unsendable struct {
-	code    int // Twilio's
-	failure store.Failure
-}
-
-// Error says what is wrong with which medium.
-func (u *unsendable) Error() string { return u.failure.Reason + ": " + u.failure.Detail }

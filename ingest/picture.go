@@ -24,24 +24,20 @@ import (
 // decoded, makes and stores its variants. A picture that cannot be fitted is
 // kept as it came, and the record's Note says why.
 func (w *Worker) fit(ctx context.Context, d *stream.Delivery, hook webhook, declared string, record *store.Media, spool *os.File) error {
-	head := make([]byte, sniffLength)
-	n, err := spool.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("spool: %w", err)
+	isPicture, err := sniff(record, declared, spool)
+	if err != nil {
+		return err
 	}
-	record.ContentType = contentType(head[:n], declared)
-	if resize.Sniff(head[:n]) == "" {
-		record.Note = w.asItCame(record)
+	if !isPicture {
+		record.Note = asItCame(record, w.Profile)
 		return nil
 	}
-
-	select { // pictures wait here on disk, not in memory
-	case w.pictures <- struct{}{}:
-		defer func() { <-w.pictures }()
-	case <-ctx.Done():
-		return ctx.Err()
+	release, err := w.slot(ctx)
+	if err != nil {
+		return err
 	}
-	note, err := w.guarded(ctx, d, record, func() error { return w.fitPicture(ctx, hook, record, spool) })
+	defer release()
+	note, err := w.guarded(ctx, d, record, w.Profile.Name, func() error { return w.fitPicture(ctx, hook, record, spool) })
 	if note != "" {
 		zerolog.Ctx(ctx).Error().Msg(note)
 		record.Note = note
@@ -49,34 +45,89 @@ func (w *Worker) fit(ctx context.Context, d *stream.Delivery, hook webhook, decl
 	return err
 }
 
+// slot waits until another picture may be in memory: they wait on disk.
+func (w *Worker) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case w.pictures <- struct{}{}:
+		return func() { <-w.pictures }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// sniff sets the type of what is in spool, and tells whether it is a picture that may
+// be decoded.
+func sniff(record *store.Media, declared string, spool *os.File) (isPicture bool, err error) {
+	head, err := readHead(spool)
+	if err != nil {
+		return false, err
+	}
+	record.ContentType = contentType(head, declared)
+	return resize.Sniff(head) != "", nil
+}
+
+// readHead reads what a medium's type is told from.
+func readHead(spool *os.File) ([]byte, error) {
+	head := make([]byte, sniffLength)
+	n, err := spool.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	return head[:n], nil
+}
+
 // fitPicture makes and stores the variants of the picture in spool.
 func (w *Worker) fitPicture(ctx context.Context, hook webhook, record *store.Media, spool *os.File) error {
-	data := make([]byte, record.Size)
-	if _, err := spool.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("spool: %w", err)
-	}
-	if info, err := resize.Inspect(data); err == nil {
-		record.Width, record.Height = info.Width, info.Height
-	}
-	results, err := w.Fitter.Fit(ctx, data, w.Profile.Target(hook.pictures()), resize.Thumb)
+	fit, err := w.fitSpooled(ctx, record, spool, w.Profile.Target(hook.pictures()), resize.Thumb)
+	record.Width, record.Height = fit.Width, fit.Height
 	if unfit, ok := errors.AsType[*resize.UnfitError](err); ok {
 		record.Note = unfit.Error()
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("fit %s: %w", record.SID, err)
+		return err
 	}
-	for _, result := range results {
+	return w.putVariants(ctx, record, fit)
+}
+
+// fitted is what was made of one picture.
+type fitted struct {
+	Width, Height int // of the picture as it came; 0 if they are not to be told
+	Results       []resize.Result
+}
+
+// fitSpooled makes pictures for the targets from the one in spool. With an
+// *[resize.UnfitError] the size of the picture is still told.
+func (w *Worker) fitSpooled(ctx context.Context, record *store.Media, spool *os.File, targets ...resize.Target) (fit fitted, err error) {
+	data := make([]byte, record.Size)
+	if _, err := spool.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
+		return fit, fmt.Errorf("spool: %w", err)
+	}
+	if info, err := resize.Inspect(data); err == nil {
+		fit.Width, fit.Height = info.Width, info.Height
+	}
+	fit.Results, err = w.Fitter.Fit(ctx, data, targets...)
+	if err != nil {
+		return fit, fmt.Errorf("fit %s: %w", record.SID, err)
+	}
+	for _, result := range fit.Results {
+		zerolog.Ctx(ctx).Debug().Str("variant", result.Name).Str("type", result.ContentType).
+			Int64("from_bytes", record.Size).Int("from_width", fit.Width).Int("from_height", fit.Height).
+			Int("bytes", len(result.Data)).Int("width", result.Width).Int("height", result.Height).
+			Int("quality", result.Quality).Float64("scale", result.Scale).Strs("lost", result.Lost).Bool("pass_through", result.PassThrough).
+			Int64("ms", result.Elapsed.Milliseconds()).Msg("fitted")
+	}
+	return fit, nil
+}
+
+// putVariants stores what was made of a picture and notes it in its record.
+func (w *Worker) putVariants(ctx context.Context, record *store.Media, fit fitted) error {
+	for _, result := range fit.Results {
 		variant, err := w.putVariant(ctx, record, result)
 		if err != nil {
 			return err
 		}
 		record.Variants = append(record.Variants, variant)
-		zerolog.Ctx(ctx).Debug().Str("variant", variant.Name).Str("type", variant.ContentType).
-			Int64("from_bytes", record.Size).Int("from_width", record.Width).Int("from_height", record.Height).
-			Int64("bytes", variant.Size).Int("width", variant.Width).Int("height", variant.Height).
-			Int("quality", variant.Quality).Float64("scale", variant.Scale).Strs("lost", variant.Lost).Bool("pass_through", variant.PassThrough).
-			Int64("ms", variant.Milliseconds).Msg("fitted")
 	}
 	return nil
 }
@@ -94,12 +145,12 @@ func (h webhook) pictures() int {
 }
 
 // asItCame is the note of a medium that is not fitted.
-func (w *Worker) asItCame(record *store.Media) string {
-	limit := int64(w.Profile.MaxBytes - w.Profile.Reserve)
+func asItCame(record *store.Media, p resize.Profile) string {
+	limit := int64(p.MaxBytes - p.Reserve)
 	if record.Size > limit {
-		return fmt.Sprintf("%s is kept as it came; it is %d bytes over the limit of profile %s", record.ContentType, record.Size-limit, w.Profile.Name)
+		return fmt.Sprintf("%s is kept as it came; it is %d bytes over the limit of profile %s", record.ContentType, record.Size-limit, p.Name)
 	}
-	return fmt.Sprintf("%s is kept as it came; it is inside the limit of profile %s", record.ContentType, w.Profile.Name)
+	return fmt.Sprintf("%s is kept as it came; it is inside the limit of profile %s", record.ContentType, p.Name)
 }
 
 // putVariant stores a fitted picture. One that a try before this stored is

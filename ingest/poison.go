@@ -53,9 +53,9 @@ func (p *poison) suspects(d *stream.Delivery) bool {
 	return d.Attempt > 1 && p.tries[d.Sequence] != d.Attempt-1
 }
 
-// guarded does fit for a picture of d, unless that has killed a process twice:
-// then it returns a note for the record instead.
-func (w *Worker) guarded(ctx context.Context, d *stream.Delivery, record *store.Media, fit func() error) (note string, err error) {
+// guarded does fit for a picture of d to a profile, unless that has killed a process
+// twice: then it returns a note for the record instead.
+func (w *Worker) guarded(ctx context.Context, d *stream.Delivery, record *store.Media, profile string, fit func() error) (note string, err error) {
 	if !w.poison.suspects(d) {
 		return "", fit()
 	}
@@ -70,7 +70,7 @@ func (w *Worker) guarded(ctx context.Context, d *stream.Delivery, record *store.
 		return "", err
 	}
 	if died { // unless what is stored shows that the fit ended before the process did
-		if died, err = w.unfitted(ctx, record); err != nil {
+		if died, err = w.unfitted(ctx, record, profile); err != nil {
 			return "", err
 		}
 	}
@@ -85,8 +85,8 @@ func (w *Worker) guarded(ctx context.Context, d *stream.Delivery, record *store.
 
 // unfitted tells whether no variant of a picture is stored. All are made before the
 // first is stored.
-func (w *Worker) unfitted(ctx context.Context, record *store.Media) (bool, error) {
-	for _, name := range []string{w.Profile.Name, resize.Thumb.Name} {
+func (w *Worker) unfitted(ctx context.Context, record *store.Media, profile string) (bool, error) {
+	for _, name := range []string{profile, resize.Thumb.Name} {
 		variant, _, err := w.Store.OpenBlob(ctx, record.Account, record.Message, record.SID, name)
 		if err == nil {
 			return false, variant.Close()

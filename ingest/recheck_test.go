@@ -91,7 +91,7 @@ func TestPoison(t *testing.T) {
 				// A worker of another process that dies in the fit leaves what it
 				// noted, and the delivery comes again.
 				dying := h.worker(bucket)
-				_, err := dying.guarded(t.Context(), d, &store.Media{Account: h.account, Message: message, SID: media}, func() error {
+				_, err := dying.guarded(t.Context(), d, &store.Media{Account: h.account, Message: message, SID: media}, "us", func() error {
 					return nil
 				})
 				if err != nil {

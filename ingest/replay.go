@@ -22,7 +22,7 @@ func (w *Worker) replay(ctx context.Context, d *stream.Delivery) outcome {
 		return outcome{}
 	case errors.Is(err, store.ErrNotFound):
 		message, err = w.recall(ctx, d)
-	case err == nil && w.API != nil && string(d.Data) == stream.FromUpstream:
+	case err == nil && message.Outgoing == nil && w.API != nil && string(d.Data) == stream.FromUpstream:
 		message, err = w.complete(ctx, message)
 	}
 	switch result := w.judge(ctx, d, err); {
@@ -32,6 +32,9 @@ func (w *Worker) replay(ctx context.Context, d *stream.Delivery) outcome {
 		return result
 	case !message.Deleted.IsZero():
 		return w.judge(ctx, d, w.clear(ctx, d)) // nothing of a tombstone is worked on
+	}
+	if message.Outgoing != nil {
+		return w.advance(ctx, d, message)
 	}
 	hook, err := parseWebhook(message.Form)
 	if err == nil {

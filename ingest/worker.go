@@ -19,6 +19,7 @@ import (
 	"mmspipe/store/stream"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -66,8 +67,11 @@ type Options struct {
 	Forward map[store.AccountSID]*url.URL
 	// Relay says that outgoing messages that are ready are handed to the provider.
 	Relay bool
-	// Route chooses the profile of an outgoing message.
+	// Route chooses the profile of an outgoing message; Profile if nil.
 	Route Route
+	// FitCache keeps what was made of the pictures of outgoing messages, so that the
+	// same picture is fitted once for many; nothing is kept if nil.
+	FitCache *fetch.Cache
 
 	// Hold, if set, tells that no Job is to be begun now.
 	Hold func() bool
@@ -80,6 +84,8 @@ type Worker struct {
 	// pictures bounds how many pictures are in memory at once, whatever the
 	// number of Jobs: fitting is bound by processors, fetching is not.
 	pictures chan struct{}
+
+	fits singleflight.Group // of outgoing messages, by fitName
 
 	poison poison
 }
@@ -207,6 +213,8 @@ func (w *Worker) work(ctx context.Context, d *stream.Delivery) outcome {
 	switch d.Kind {
 	case stream.Inbound:
 		return w.inbound(ctx, d)
+	case stream.Outbound:
+		return w.outbound(ctx, d)
 	case stream.Status:
 		return w.judge(ctx, d, w.status(ctx, d))
 	case stream.Replay:

@@ -22,6 +22,7 @@ import (
 	"mmspipe/ingest/simulate"
 	"mmspipe/resize"
 	"mmspipe/store"
+	"mmspipe/store/link"
 	"mmspipe/store/storetest"
 	"mmspipe/store/stream"
 
@@ -96,6 +97,7 @@ func (h *house) worker(b store.Bucket) *Worker {
 		Store: store.New(b, []byte("secret")), Streams: h.streams, Accounts: Accounts{h.account: {testToken}},
 		Fetcher: fetch.New(fetch.Options{Upstream: upstream, Allow: h.allow, Slots: 16}),
 		Fitter:  resize.New(resize.Options{}), Profile: h.profile, Upstream: upstream, Log: zerolog.Nop(),
+		PublicURL: h.parse("https://mms.example.com"), Links: link.New([]byte("secret")),
 	})
 }
 

@@ -136,11 +136,12 @@ func ParseMediaKey(key string) (MediaKey, bool) {
 // If the URL is, character for character, the address that the provider at the
 // origin upstream gives to a medium of exactly this account and message, the
 // provider's own SID is kept and the result is true. This is the only place
-// that decides so; credentials may be sent to the URL only then. Otherwise the
+// that decides so; credentials may be sent to the URL only then, or where
+// [IsAccounts] says so. Otherwise the
 // SID is derived from the account, the message, the index and the Store's
 // secret: always the same, and not to be guessed.
 func (s *Store) Identify(account AccountSID, message MessageSID, index int, mediaURL string, upstream *url.URL) (MediaSID, bool) {
-	if sid, ok := providerMedia(account, message, mediaURL, upstream); ok {
+	if of, sid, ok := providerMedia(account, mediaURL, upstream); ok && of == message {
 		return sid, true
 	}
 	mac := hmac.New(sha256.New, s.secret)
@@ -148,20 +149,31 @@ func (s *Store) Identify(account AccountSID, message MessageSID, index int, medi
 	return MediaSID{"ME" + hex.EncodeToString(mac.Sum(nil))[:32]}, false
 }
 
+// IsAccounts tells whether a MediaUrl is, as in [Store.Identify], the address of a
+// medium of any message of exactly this account. Credentials may be sent to it if a
+// client gave it that has authenticated itself as the account: that one may read
+// there all that they open. A webhook may not, it says what its sender wants.
+func IsAccounts(account AccountSID, mediaURL string, upstream *url.URL) bool {
+	_, _, ok := providerMedia(account, mediaURL, upstream)
+	return ok
+}
+
 // providerMedia matches mediaURL with the one path under which Twilio serves a
 // medium (twilio_api_v2010.json, FetchMedia, without an extension). A query, a
 // fragment, user information and any escape make it another address.
-func providerMedia(account AccountSID, message MessageSID, mediaURL string, upstream *url.URL) (MediaSID, bool) {
+func providerMedia(account AccountSID, mediaURL string, upstream *url.URL) (MessageSID, MediaSID, bool) {
 	u, err := url.Parse(mediaURL)
 	if err != nil || upstream == nil || origin(u) != origin(upstream) {
-		return MediaSID{}, false
+		return MessageSID{}, MediaSID{}, false
 	}
-	path := "/2010-04-01/Accounts/" + account.s + "/Messages/" + message.s + "/Media/"
-	sid, err := ParseMediaSID(strings.TrimPrefix(u.Path, path))
-	if err != nil || mediaURL != u.Scheme+"://"+u.Host+path+sid.s {
-		return MediaSID{}, false
+	messages := "/2010-04-01/Accounts/" + account.s + "/Messages/"
+	first, second, _ := strings.Cut(strings.TrimPrefix(u.Path, messages), "/Media/")
+	message, err1 := ParseMessageSID(first)
+	media, err2 := ParseMediaSID(second)
+	if err1 != nil || err2 != nil || mediaURL != u.Scheme+"://"+u.Host+messages+message.s+"/Media/"+media.s {
+		return MessageSID{}, MediaSID{}, false
 	}
-	return sid, true
+	return message, media, true
 }
 
 // origin is the scheme, host and port of an http or https URL, comparable.

@@ -140,6 +140,9 @@ func (m Message) failed() bool {
 type Outgoing struct {
 	// Profile is the name of the one that its pictures are fitted to, chosen once.
 	Profile string `json:"profile,omitempty"`
+	// Types are those that hosts declare of media whose bytes do not tell, by the
+	// place of the MediaUrl.
+	Types map[int]string `json:"types,omitempty"`
 	// Ready is the feed sequence of its ready event, 0 before it was acknowledged.
 	Ready uint64 `json:"ready,omitempty"`
 	// Intent is since when the provider may have the message without our knowing.

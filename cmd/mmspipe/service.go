@@ -193,12 +193,16 @@ func (s *service) startWorker(context.Context) error {
 	if !s.roles.worker {
 		return nil
 	}
+	bodies, fits, err := s.openCaches()
+	if err != nil {
+		return err
+	}
 	worker := ingest.NewWorker(ingest.Options{
 		Store: s.records, Streams: s.streams, Accounts: s.accounts, Upstream: s.upstream, Profile: s.profile,
-		Fetcher: fetch.New(fetch.Options{Upstream: s.upstream, Allow: s.fetchAllow, MaxBytes: s.maxMedia, Slots: s.workers}),
+		Fetcher: fetch.New(fetch.Options{Upstream: s.upstream, Allow: s.fetchAllow, MaxBytes: s.maxMedia, Slots: s.workers, Cache: bodies}),
 		Fitter:  resize.New(resize.Options{Memory: s.fitMemory, MaxPixels: s.maxPixels}),
 		Log:     s.log, TempDir: s.tempDir(), Jobs: s.workers, GiveUp: s.giveUp, Drain: drainTimeout, Hold: s.disk.full,
-		API: s.twilio,
+		API: s.twilio, PublicURL: s.publicURL, Links: link.New(s.secret), Route: s.route, FitCache: fits,
 	})
 	if err := s.startRecheck(worker); err != nil { // stopped after the worker
 		return err
@@ -219,6 +223,19 @@ func (s *service) startWorker(context.Context) error {
 		}
 	})
 	return nil
+}
+
+// openCaches opens what is kept of the media of outgoing messages, and of what was
+// made of them: half of the space each.
+func (s *service) openCaches() (bodies, fits *fetch.Cache, err error) {
+	if s.fetchCache == 0 {
+		return nil, nil, nil
+	}
+	if bodies, err = fetch.OpenCache(filepath.Join(s.data, "cache", "media"), s.fetchCache/2); err != nil {
+		return nil, nil, err
+	}
+	fits, err = fetch.OpenCache(filepath.Join(s.data, "cache", "fit"), s.fetchCache/2)
+	return bodies, fits, err
 }
 
 // startServers answers requests on both listeners.

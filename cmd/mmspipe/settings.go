@@ -57,6 +57,8 @@ type settings struct {
 	FetchAllow     string `setting:"" group:"Media" placeholder:"CIDR:PORT,…" help:"Addresses that may be fetched from although they are private or on another port than 80 and 443."`
 	MaxMedia       string `setting:"" group:"Media" default:"32MiB" placeholder:"BYTES" help:"Size of a medium at most."`
 	Profile        string `setting:"" group:"Media" default:"us" placeholder:"NAME" help:"Carrier profile that pictures are fitted to."`
+	ProfileRules   string `setting:"" group:"Media" type:"path" placeholder:"FILE" help:"Which outgoing messages are fitted to other profiles: lines of what To begins with, what From begins with or toll-free, short-code, long-code, and a profile. Unless a line matches, toll-free numbers and short codes have profiles of their own to +1."`
+	FetchCache     string `setting:"" group:"Media" default:"1GiB" placeholder:"BYTES" help:"Disk space for what is kept of the media of outgoing messages, by HTTP's rules, and of what was made of them. 0 keeps nothing."`
 	FitMemory      string `setting:"" group:"Media" default:"512MiB" placeholder:"BYTES" help:"Memory that all pictures being decoded may take together."`
 	MaxPixels      string `setting:"" group:"Media" placeholder:"N" help:"Pixels of a picture at most; larger ones are kept as they came. 100,000,000 of JPEG and 40,000,000 of other formats unless set."`
 
@@ -89,6 +91,8 @@ type config struct {
 	fetchAllow     []fetch.Allow
 	maxMedia       int64
 	profile        resize.Profile
+	route          ingest.Route
+	fetchCache     int64 // 0: nothing is kept
 	fitMemory      int64
 	maxPixels      int // 0: the defaults of package resize
 
@@ -128,6 +132,14 @@ func (s settings) parse() (config, error) {
 	c.fetchAllow = parsed(&m, "fetch-allow", s.FetchAllow, fetch.ParseAllow)
 	c.maxMedia = parsed(&m, "max-media", s.MaxMedia, parseBytes)
 	c.profile = parsed(&m, "profile", s.Profile, resize.ProfileNamed)
+	var rules []ingest.Rule
+	if s.ProfileRules != "" {
+		rules = parsed(&m, "profile-rules", s.ProfileRules, readRules)
+	}
+	c.route = parsed(&m, "profile-rules", s.ProfileRules, func(string) (ingest.Route, error) { return ingest.NewRoute(rules, c.profile) })
+	if s.FetchCache != "0" {
+		c.fetchCache = parsed(&m, "fetch-cache", s.FetchCache, parseBytes)
+	}
 	c.fitMemory = parsed(&m, "fit-memory", s.FitMemory, parseBytes)
 	if s.MaxPixels != "" {
 		c.maxPixels = parsed(&m, "max-pixels", s.MaxPixels, parseCount)
@@ -310,6 +322,15 @@ func readAccounts(path string) (ingest.Accounts, error) {
 		return nil, err
 	}
 	return parseAccounts(string(text))
+}
+
+func readRules(path string) ([]ingest.Rule, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return ingest.ParseRules(file)
 }
 
 func parseBytes(s string) (int64, error) {

@@ -36,7 +36,7 @@ func TestMistakes(t *testing.T) {
 		"MMSPIPE_MAX_MEDIA": "much", "MMSPIPE_PROFILE": "mars", "MMSPIPE_FIT_MEMORY": "-1", "MMSPIPE_WORKERS": "0",
 		"MMSPIPE_GIVE_UP": "tomorrow", "MMSPIPE_FEED_AGE": "0", "MMSPIPE_LOG_LEVEL": "loud", "MMSPIPE_LOG_FORMAT": "xml",
 		"MMSPIPE_NATS_LISTEN": "0.0.0.0:4222", "MMSPIPE_S3_ENDPOINT": "http://s3", "MMSPIPE_S3_TLS": "maybe", "MMSPIPE_MAX_PIXELS": "x",
-		"MMSPIPE_DELETE_UPSTREAM": "perhaps",
+		"MMSPIPE_DELETE_UPSTREAM": "perhaps", "MMSPIPE_PROFILE_RULES": "/nowhere/rules", "MMSPIPE_FETCH_CACHE": "none",
 	}
 	var stderr bytes.Buffer
 	getenv := func(name string) (string, bool) { value, ok := env[name]; return value, ok }

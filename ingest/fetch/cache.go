@@ -179,11 +179,16 @@ func (c *Cache) draft(key string, requested time.Time, response *http.Response) 
 		c.forget(key)
 		return nil
 	}
+	return c.create(key, record{Header: remember(response.Header), Requested: requested})
+}
+
+// create begins an entry. It is nil where that fails.
+func (c *Cache) create(key string, r record) *draft {
 	file, err := os.CreateTemp(c.dir, draftPrefix+"*")
 	if err != nil {
 		return nil
 	}
-	d := &draft{record: record{Header: remember(response.Header), Requested: requested}, cache: c, key: key, file: file, hash: sha256.New()}
+	d := &draft{record: r, cache: c, key: key, file: file, hash: sha256.New()}
 	if _, err := file.Seek(blockSize, io.SeekStart); err != nil {
 		d.discard()
 	}
