@@ -2,23 +2,36 @@ package ingest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"image"
 	"image/jpeg"
+	"image/png"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/simulate"
 	"mmspipe/store"
+	"mmspipe/store/api"
+	"mmspipe/store/rest"
+	"mmspipe/store/storetest"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 // shelf is a host of media.
@@ -180,4 +193,532 @@ func TestOutboundShares(t *testing.T) {
 	if got := h.eventTypes(sid.String()); !slices.Equal(got, want) {
 		t.Errorf("events %v", got)
 	}
+}
+
+// status is that of a message, and what is said of its failure.
+func (h *house) message(w *Worker, sid store.MessageSID) store.Message {
+	h.t.Helper()
+	message, err := w.Store.Message(h.t.Context(), h.account, sid)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return message
+}
+
+// TestOutboundFailures: each thing that keeps a message from leaving has Twilio's code,
+// is told once in the feed and to the client, and leaves no media behind.
+func TestOutboundFailures(t *testing.T) {
+	h := newHouse(t)
+	mp4 := append([]byte("\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"), make([]byte, 590_000)...)
+	host := h.newShelf(map[string]file{
+		"/ok.jpg": {data: picture(), contentType: "image/jpeg"}, "/gone": {status: http.StatusGone}, "/forbidden": {status: http.StatusForbidden},
+		"/empty": {contentType: "image/jpeg"}, "/text": {data: []byte("plain text"), contentType: "text/plain"},
+		"/page": {data: []byte("<!DOCTYPE html><html></html>"), contentType: "image/jpeg"},
+		"/mp4":  {data: mp4, contentType: "video/mp4"}, "/huge": {data: make([]byte, 33<<20), contentType: "application/pdf"},
+		"/8mb":  {data: append([]byte("%PDF-1.7\n"), make([]byte, 8_000_000)...), contentType: "application/pdf"},
+		"/torn": {data: append([]byte("RIFF\x24\x00\x00\x00WEBPVP8 "), make([]byte, 40)...), contentType: "image/webp"},
+		"/loop": {status: http.StatusFound, header: http.Header{"Location": {"/loop"}}},
+		"/zip":  {data: picture(), contentType: "image/jpeg", header: http.Header{"Content-Encoding": {"br"}}},
+	})
+	for _, c := range []struct {
+		name   string
+		media  []string
+		code   int
+		reason string
+		status int
+		index  int
+	}{
+		{"gone", []string{"/ok.jpg", "/gone"}, codeDownload, "status", 410, 1},
+		{"not found", []string{"/nowhere"}, codeDownload, "status", 404, 0},
+		{"forbidden", []string{"/forbidden"}, codeDownload, "status", 403, 0},
+		{"empty", []string{"/empty"}, codeDownload, reasonEmpty, 0, 0},
+		{"compressed", []string{"/zip"}, codeDownload, "encoded", 0, 0},
+		{"redirects", []string{"/loop"}, codeUnreachable, "too-many-redirects", 0, 0},
+		{"private address", []string{"http://10.0.0.1/x"}, codeUnreachable, "forbidden-address", 0, 0},
+		{"no web address", []string{"ftp://example.com/x"}, codeUnreachable, "unsupported-scheme", 0, 0},
+		{"text", []string{"/ok.jpg", "/text"}, codeType, reasonType, 0, 1},
+		{"a page as a picture", []string{"/page"}, codeType, reasonType, 0, 0},
+		{"a picture that is damaged, of a type not taken", []string{"/torn"}, codeType, reasonType, 0, 0},
+		{"one over the limit", []string{"/huge"}, codeTooLarge, "too-large", 0, 0},
+		{"eight times 8 MB", slices.Repeat([]string{"/8mb"}, 9), codeTooLarge, "too-large", 0, 0},
+		{"over Twilio's limit", []string{"/8mb"}, codeTooLarge, "too-large", 0, 0},
+		{"over the carrier's limit", []string{"/mp4", "/ok.jpg"}, codeCarrier, reasonCarrier, 0, 0},
+		{"eleven", slices.Repeat([]string{"/ok.jpg"}, 11), codeTooLarge, "too-large", 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := dir(t)
+			w := h.worker(b)
+			form := outgoingForm()
+			for _, m := range c.media {
+				if strings.HasPrefix(m, "/") {
+					m = host.URL + m
+				}
+				form.Add("MediaUrl", m)
+			}
+			form.Set("StatusCallback", "https://client.example.com/status")
+			sid := h.post(form)
+			h.work1(w)
+			m := h.message(w, sid)
+			if m.Status != "failed" || m.ErrorCode != c.code || m.ErrorMessage == "" || m.Outgoing.Failure == nil {
+				t.Fatalf("status %s, code %d %q, failure %+v", m.Status, m.ErrorCode, m.ErrorMessage, m.Outgoing.Failure)
+			}
+			if f := m.Outgoing.Failure; f.Reason != c.reason || f.Status != c.status || f.Index != c.index || f.Announced == 0 || f.Attempts != 1 {
+				t.Errorf("failure %+v", f)
+			}
+			if got := h.eventTypes(sid.String()); !slices.Equal(got, []string{stream.EventReceived, stream.EventFailed, stream.EventStatus}) {
+				t.Errorf("events %v", got)
+			}
+			if orphans := storetest.Audit(t, b); len(orphans) > 0 {
+				t.Errorf("left behind: %v", orphans)
+			}
+			callback := h.take()
+			told, err := url.ParseQuery(string(callback.Data))
+			if err != nil || callback.Kind != stream.Forward || callback.Message != sid ||
+				told.Get("MessageStatus") != "failed" || told.Get("ErrorCode") != fmt.Sprint(c.code) || told.Get("MessageSid") != sid.String() {
+				t.Errorf("job %s of %s: %v, %v", callback.Kind, callback.Message, told, err)
+			}
+			if err := callback.Ack(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestOutboundAsItCame: a picture that cannot be fitted leaves as it came where it may,
+// and the others share what it leaves. What is accepted under another name gets that.
+func TestOutboundAsItCame(t *testing.T) {
+	h := newHouse(t)
+	var broken bytes.Buffer
+	if err := png.Encode(&broken, image.NewGray(image.Rect(0, 0, 1700, 1700))); err != nil {
+		t.Fatal(err)
+	}
+	broken.Truncate(broken.Len() / 2)
+	m4a := append([]byte("\x00\x00\x00\x18ftypM4A \x00\x00\x00\x00M4A mp42"), make([]byte, 100)...)
+	host := h.newShelf(map[string]file{
+		"/large.jpg": {data: noise(4, 1300, 1300), contentType: "image/jpeg"}, "/broken.png": {data: broken.Bytes(), contentType: "image/png"},
+		"/song": {data: m4a, contentType: "audio/x-m4a"}, "/fax": {data: []byte("II*\x00\x08\x00\x00\x00\x00\x00"), contentType: "image/tiff"},
+	})
+	w := h.worker(dir(t))
+	sid := h.post(outgoingForm(host.URL+"/large.jpg", host.URL+"/broken.png", host.URL+"/song", host.URL+"/fax"))
+	h.work1(w)
+	ready := h.readyOf(sid)
+	if len(ready.Media) != 4 {
+		t.Fatalf("ready %+v; message %+v", ready, h.message(w, sid).Outgoing.Failure)
+	}
+	total := int64(0)
+	for i, want := range []string{"image/jpeg", "image/png", "audio/mp4", "image/tiff"} {
+		total += ready.Media[i].Bytes
+		if got := ready.Media[i].ContentType; got != want {
+			t.Errorf("medium %d is %s, want %s", i, got, want)
+		}
+	}
+	if limit := int64(h.profile.MaxBytes - h.profile.Reserve); total > limit {
+		t.Errorf("%d bytes of %d", total, limit)
+	}
+	record, err := w.Store.Media(t.Context(), h.account, sid, ready.Media[1].MediaSID)
+	if err != nil || len(record.Variants) != 0 || record.Note == "" {
+		t.Errorf("broken picture: %+v, %v", record, err)
+	}
+}
+
+// TestOutboundRetry: a host that is away is asked again, until the validity period
+// ends.
+func TestOutboundRetry(t *testing.T) {
+	h := newHouse(t)
+	away := atomic.Bool{}
+	away.Store(true)
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if away.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write(picture())
+	}))
+	t.Cleanup(host.Close)
+	h.permit(host.URL)
+	w := h.worker(dir(t))
+
+	sid := h.post(outgoingForm(host.URL))
+	d := h.take()
+	if result := w.work(t.Context(), d); result.verb != retry || h.message(w, sid).Status != "queued" {
+		t.Errorf("verb %d, %v; want another try", result.verb, result.err)
+	}
+	d.Queued = d.Queued.Add(-defaultValidity) // as if it had been tried for so long
+	if result := w.work(t.Context(), d); result.verb != done {
+		t.Errorf("verb %d, %v", result.verb, result.err)
+	}
+	if m := h.message(w, sid); m.ErrorCode != codeDownload || m.Outgoing.Failure.Status != http.StatusServiceUnavailable {
+		t.Errorf("code %d, %+v", m.ErrorCode, m.Outgoing.Failure)
+	}
+
+	form := outgoingForm(host.URL)
+	form.Set("ValidityPeriod", "60")
+	sid = h.post(form)
+	away.Store(false)
+	d = h.take()
+	d.Queued = d.Queued.Add(-time.Hour)
+	if result := w.work(t.Context(), d); result.verb != done {
+		t.Errorf("verb %d, %v", result.verb, result.err)
+	}
+	if m := h.message(w, sid); m.ErrorCode != codeExpired || m.Outgoing.Ready != 0 {
+		t.Errorf("code %d, %+v", m.ErrorCode, m.Outgoing)
+	}
+
+	sid = h.post(outgoingForm(host.URL))
+	h.work1(w)
+	if m := h.message(w, sid); m.Outgoing.Ready == 0 || m.Status != "queued" {
+		t.Errorf("%s, %+v", m.Status, m.Outgoing)
+	}
+}
+
+// TestOutboundCredentials: those of the account go to a medium of any message of it on
+// the provider's origin, and nowhere else.
+func TestOutboundCredentials(t *testing.T) {
+	h := newHouse(t)
+	var mu sync.Mutex
+	seen := map[string]bool{} // path, with credentials
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, token, ok := r.BasicAuth()
+		mu.Lock()
+		seen[r.URL.RequestURI()] = ok && user == testAccount && token == testToken
+		mu.Unlock()
+		_, _ = w.Write(picture())
+	}))
+	t.Cleanup(provider.Close)
+	h.permit(provider.URL)
+	w := h.worker(dir(t))
+	w.Upstream = h.parse(provider.URL)
+	w.Fetcher = fetch.New(fetch.Options{Upstream: w.Upstream, Allow: h.allow})
+	media := "/2010-04-01/Accounts/" + testAccount + "/Messages/MM" + strings.Repeat("5", 32) + "/Media/ME" + strings.Repeat("7", 32)
+	others := strings.Replace(media, testAccount, "AC"+strings.Repeat("9", 32), 1)
+	sid := h.post(outgoingForm(provider.URL+media, provider.URL+others, provider.URL+media+"?x=1", provider.URL+"/x.jpg"))
+	h.work1(w)
+	if h.message(w, sid).Outgoing.Ready == 0 {
+		t.Error("the message is not ready")
+	}
+	if want := (map[string]bool{media: true, others: false, media + "?x=1": false, "/x.jpg": false}); !maps.Equal(seen, want) {
+		t.Errorf("requests with credentials: %v", seen)
+	}
+}
+
+// TestOutboundOnce: fifty messages with one picture download it once and fit it once
+// for each profile, also after a restart. Each keeps its own bytes.
+func TestOutboundOnce(t *testing.T) {
+	h := newHouse(t)
+	host := h.newShelf(map[string]file{"/a.jpg": {data: noise(5, 900, 900), contentType: "image/jpeg", header: http.Header{"Cache-Control": {"max-age=3600"}}}})
+	cached := t.TempDir()
+	b := dir(t)
+	var lines logBuffer
+	start := func() *Worker {
+		w := h.worker(b)
+		bodies, err := fetch.OpenCache(cached+"/media", 64<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.FitCache, err = fetch.OpenCache(cached+"/fit", 64<<20); err != nil {
+			t.Fatal(err)
+		}
+		if w.Route, err = NewRoute(nil, h.profile); err != nil {
+			t.Fatal(err)
+		}
+		w.Fetcher = fetch.New(fetch.Options{Upstream: w.Upstream, Allow: h.allow, Cache: bodies})
+		w.Log = zerolog.New(&lines)
+		return w
+	}
+	form := outgoingForm(host.URL + "/a.jpg")
+	tollFree := outgoingForm(host.URL + "/a.jpg")
+	tollFree.Set("From", "+18005550100")
+	var sids []store.MessageSID
+	for range 25 {
+		sids = append(sids, h.post(form), h.post(tollFree))
+	}
+	w := start()
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { w.Run(ctx) })
+	ready := func() bool {
+		return !slices.ContainsFunc(sids, func(sid store.MessageSID) bool {
+			m, err := w.Store.Message(t.Context(), h.account, sid)
+			return err != nil || m.Outgoing.Ready == 0
+		})
+	}
+	h.eventually("all are ready", ready)
+	stop()
+	running.Wait()
+	sids = append(sids, h.post(form))
+	h.work1(start())
+	if !ready() {
+		t.Error("the last is not ready")
+	}
+	if n := host.requests.Load(); n != 1 {
+		t.Errorf("%d downloads", n)
+	}
+	if n := lines.count(`"variant":"us","type"`); n != 1 {
+		t.Errorf("%d fits to us", n)
+	}
+	if n := lines.count(`"variant":"us-tollfree","type"`); n != 1 {
+		t.Errorf("%d fits to us-tollfree", n)
+	}
+	if orphans := storetest.Audit(t, b); len(orphans) > 0 {
+		t.Errorf("blobs without a record: %v", orphans)
+	}
+	first, last := h.readyOf(sids[0]), h.readyOf(sids[50])
+	if err := w.Store.DeleteBlobs(t.Context(), h.account, sids[0], first.Media[0].MediaSID); err != nil {
+		t.Fatal(err)
+	}
+	if record, err := w.Store.Media(t.Context(), h.account, sids[50], last.Media[0].MediaSID); err != nil {
+		t.Error(err)
+	} else if damaged, err := w.Store.Damaged(t.Context(), record); err != nil || len(damaged) > 0 {
+		t.Errorf("without the first one's bytes the last lacks %v, %v", damaged, err)
+	}
+}
+
+// TestFitCacheDamaged: what is kept of a fit is made again where it is not whole.
+func TestFitCacheDamaged(t *testing.T) {
+	h := newHouse(t)
+	host := h.newShelf(map[string]file{"/a.jpg": {data: noise(6, 900, 900), contentType: "image/jpeg"}})
+	cached := t.TempDir()
+	var lines logBuffer
+	for range 3 {
+		w := h.worker(dir(t))
+		var err error
+		if w.FitCache, err = fetch.OpenCache(cached, 64<<20); err != nil {
+			t.Fatal(err)
+		}
+		sid := h.post(outgoingForm(host.URL + "/a.jpg"))
+		d := h.take()
+		if result := w.work(zerolog.New(&lines).WithContext(t.Context()), d); result.verb != done || h.message(w, sid).Outgoing.Ready == 0 {
+			t.Fatalf("verb %d, %v", result.verb, result.err)
+		}
+		files, err := os.ReadDir(cached)
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%d files, %v", len(files), err)
+		}
+		name := filepath.Join(cached, files[0].Name())
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)/2] ^= 1
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := lines.count(`"variant":"us","type"`); n != 3 {
+		t.Errorf("%d fits; want one for each damage", n)
+	}
+}
+
+// logBuffer takes the lines of a log from many goroutines.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// count is how many times the log has a text.
+func (l *logBuffer) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
+}
+
+// TestOutboundTombstone: of a message that was deleted while it was queued nothing is
+// done.
+func TestOutboundTombstone(t *testing.T) {
+	h := newHouse(t)
+	host := h.newShelf(map[string]file{"/a.jpg": {data: picture(), contentType: "image/jpeg"}})
+	b := dir(t)
+	w := h.worker(b)
+	sid := h.post(outgoingForm(host.URL + "/a.jpg"))
+	now := time.Now()
+	if _, _, err := w.Store.CreateMessage(t.Context(), store.Message{Account: h.account, SID: sid, DateCreated: now, DateUpdated: now, Deleted: now}); err != nil {
+		t.Fatal(err)
+	}
+	h.work1(w)
+	if n, events := host.requests.Load(), h.eventTypes(sid.String()); n != 0 || len(events) != 0 {
+		t.Errorf("%d requests, events %v", n, events)
+	}
+	if orphans := storetest.Audit(t, b); len(orphans) > 0 {
+		t.Errorf("left behind: %v", orphans)
+	}
+}
+
+// TestReadyLinks: the links of a ready event open without credentials where media need
+// some, and nothing else does.
+func TestReadyLinks(t *testing.T) {
+	h := newHouse(t)
+	small := picture()
+	host := h.newShelf(map[string]file{"/a.jpg": {data: small, contentType: "image/jpeg"}, "/card": {data: []byte(vcard), contentType: "text/vcard"}})
+	w := h.worker(dir(t))
+	keys := rest.NewKeys(map[string][]string{testAccount: {testToken}}, nil)
+	server := httptest.NewServer(api.New(api.Options{Store: w.Store, Streams: h.streams, Keys: keys, Links: w.Links, Log: zerolog.Nop(), MediaAuth: "required"}))
+	t.Cleanup(server.Close)
+	w.PublicURL = h.parse(server.URL)
+	sid := h.post(outgoingForm(host.URL+"/a.jpg", host.URL+"/card"))
+	h.work1(w)
+	ready := h.readyOf(sid)
+	if len(ready.Media) != 2 {
+		t.Fatalf("ready %+v", ready)
+	}
+	for _, m := range ready.Media {
+		for address, want := range map[string]int{m.URL: http.StatusOK, strings.SplitN(m.URL, "?", 2)[0]: http.StatusUnauthorized} {
+			response, err := http.Get(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if err != nil || response.StatusCode != want {
+				t.Errorf("%s: %d, %v; want %d", address, response.StatusCode, err, want)
+			}
+			if want == http.StatusOK && (int64(len(data)) != m.Bytes || response.Header.Get("Content-Type") != m.ContentType) {
+				t.Errorf("%s: %d bytes of %s, want %+v", address, len(data), response.Header.Get("Content-Type"), m)
+			}
+		}
+	}
+}
+
+// TestSweepOutbound fails every call of the bucket in turn, with and without a second
+// worker at the same Job in front of it. Afterwards the message is ready, each fact
+// once.
+func TestSweepOutbound(t *testing.T) {
+	h := newHouse(t)
+	host := h.newShelf(map[string]file{"/a.jpg": {data: noise(7, 60, 60), contentType: "image/jpeg"}, "/calendar": {data: []byte("some text"), contentType: "text/calendar"}})
+	var sid store.MessageSID
+	var d *stream.Delivery
+	job := func(ctx context.Context, b store.Bucket) error { return h.attempt(d)(ctx, b) }
+	storetest.Sweep(t, storetest.Scenario{
+		Secret: []byte("secret"),
+		Open: func(t *testing.T) store.Bucket {
+			sid = h.post(outgoingForm(host.URL+"/a.jpg", host.URL+"/calendar"))
+			d = h.take()
+			return dir(t)
+		},
+		Job: job, Other: job,
+		Check: func(t *testing.T, b store.Bucket) {
+			m, err := store.New(b, nil).Message(t.Context(), h.account, sid)
+			if err != nil || m.Outgoing.Ready == 0 || m.Outgoing.Failure != nil || m.Status != "queued" {
+				t.Errorf("message %+v, %+v, %v", m, m.Outgoing, err)
+			}
+			if ready := h.readyOf(sid); len(ready.Media) != 2 || ready.Media[1].ContentType != "text/calendar" || !strings.Contains(ready.Media[0].URL, "variant=us") {
+				t.Errorf("ready %+v", ready)
+			}
+			want := []string{stream.EventReceived, stream.EventStored, stream.EventStored, stream.EventReady}
+			if got := h.eventTypes(sid.String()); !slices.Equal(got, want) {
+				t.Errorf("events %v", got)
+			}
+		},
+	})
+}
+
+// TestSweepOutboundFailure does the same with a message of which one medium cannot be
+// had.
+func TestSweepOutboundFailure(t *testing.T) {
+	h := newHouse(t)
+	host := h.newShelf(map[string]file{"/a.jpg": {data: picture(), contentType: "image/jpeg"}, "/gone": {status: http.StatusGone}})
+	var sid store.MessageSID
+	var d *stream.Delivery
+	job := func(ctx context.Context, b store.Bucket) error { return h.attempt(d)(ctx, b) }
+	storetest.Sweep(t, storetest.Scenario{
+		Secret: []byte("secret"),
+		Open: func(t *testing.T) store.Bucket {
+			sid = h.post(outgoingForm(host.URL+"/a.jpg", host.URL+"/gone"))
+			d = h.take()
+			return dir(t)
+		},
+		Job: job, Other: job,
+		Check: func(t *testing.T, b store.Bucket) {
+			m, err := store.New(b, nil).Message(t.Context(), h.account, sid)
+			if err != nil || m.Outgoing.Failure == nil || m.Outgoing.Failure.Announced == 0 || m.Status != "failed" || m.ErrorCode != codeDownload {
+				t.Errorf("message %+v, %+v, %v", m, m.Outgoing, err)
+			}
+			if got := h.eventTypes(sid.String()); !slices.Equal(got, []string{stream.EventReceived, stream.EventFailed, stream.EventStatus}) {
+				t.Errorf("events %v", got)
+			}
+		},
+	})
+}
+
+// TestSweepEraseOutbound interrupts the erasure of a number at every call of the bucket:
+// of a message that is ready, one that failed, and one that was to become ready when
+// its worker died. Afterwards nothing is left, not in the ready event either.
+func TestSweepEraseOutbound(t *testing.T) {
+	h := newHouse(t)
+	host := h.newShelf(map[string]file{"/a.jpg": {data: picture(), contentType: "image/jpeg"}})
+	var sids []simulate.Sent
+	erase := func(ctx context.Context, b store.Bucket) error {
+		_, err := h.eraser(b).Number(ctx, h.account, erasedNumber, false, func(Erased) {})
+		return err
+	}
+	storetest.Sweep(t, storetest.Scenario{
+		Secret: []byte("secret"),
+		Open:   func(t *testing.T) store.Bucket { sids = nil; return dir(t) },
+		Prepare: func(ctx context.Context, b store.Bucket) error {
+			for _, path := range []string{"/a.jpg", "/nowhere", "/a.jpg"} {
+				form := outgoingForm(host.URL + path)
+				form.Set("To", erasedNumber)
+				sid := h.post(form)
+				sids = append(sids, simulate.Sent{MessageSID: sid.String()})
+				d := h.take()
+				if err := h.attempt(d)(ctx, b); err != nil {
+					return err
+				}
+				if err := d.Ack(ctx); err != nil {
+					return err
+				}
+			}
+			last, err := store.ParseMessageSID(sids[2].MessageSID)
+			if err != nil {
+				return err
+			}
+			_, err = store.New(b, []byte("secret")).UpdateMessage(ctx, h.account, last, func(m *store.Message) error { m.Outgoing.Ready = 0; return nil })
+			return err
+		},
+		Job: erase,
+		Check: func(t *testing.T, b store.Bucket) {
+			h.noTrace(t, b, erasedNumber, sids...)
+			if feed := h.feed(t); strings.Contains(feed, "the text") {
+				t.Error("a body is in the feed")
+			}
+		},
+	})
+}
+
+// TestSweepOutboundErased erases a message in front of every call of the worker that
+// prepares it. Nothing is left but what a worker in hand may still tell of a medium.
+func TestSweepOutboundErased(t *testing.T) {
+	h := newHouse(t)
+	host := h.newShelf(map[string]file{"/a.jpg": {data: picture(), contentType: "image/jpeg"}})
+	var d *stream.Delivery
+	storetest.Sweep(t, storetest.Scenario{
+		Secret: []byte("secret"),
+		Open: func(t *testing.T) store.Bucket {
+			form := outgoingForm(host.URL + "/a.jpg")
+			form.Set("To", erasedNumber)
+			h.post(form)
+			d = h.take()
+			return dir(t)
+		},
+		Job: func(ctx context.Context, b store.Bucket) error { return h.attempt(d)(ctx, b) },
+		Other: func(ctx context.Context, b store.Bucket) error {
+			_, err := h.eraser(b).Number(ctx, h.account, erasedNumber, false, func(Erased) {})
+			return err
+		},
+		Check: func(t *testing.T, b store.Bucket) {
+			for key, data := range objects(t, b) {
+				if strings.Contains(key+data, erasedNumber) || strings.Contains(data, "the text") {
+					t.Errorf("%s: %s", key, data)
+				}
+			}
+			if feed := h.feed(t); strings.Contains(feed, erasedNumber) || strings.Contains(feed, "the text") {
+				t.Error("the feed has the number or the text")
+			}
+		},
+	})
 }
