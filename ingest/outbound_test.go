@@ -549,6 +549,96 @@ func TestOutboundTombstone(t *testing.T) {
 	}
 }
 
+// TestOutboundPoison: a picture that was being fitted when two processes died leaves as
+// it came, unless what was made of it is kept.
+func TestOutboundPoison(t *testing.T) {
+	for _, c := range []struct {
+		deaths       int
+		kept, fitted bool
+	}{{1, false, true}, {2, false, false}, {2, true, true}} {
+		t.Run(fmt.Sprintf("%d deaths, fit kept %v", c.deaths, c.kept), func(t *testing.T) {
+			h := newHouse(t)
+			host := h.newShelf(map[string]file{"/a.jpg": {data: picture(), contentType: "image/jpeg"}})
+			b := dir(t)
+			fits, err := fetch.OpenCache(t.TempDir(), 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := func(b store.Bucket) *Worker {
+				w := h.worker(b)
+				if c.kept {
+					w.FitCache = fits
+				}
+				return w
+			}
+			if c.kept {
+				h.post(outgoingForm(host.URL + "/a.jpg"))
+				h.work1(start(dir(t)))
+			}
+			sid := h.post(outgoingForm(host.URL + "/a.jpg"))
+			media, _ := h.worker(b).Store.Identify(h.account, sid, 0, host.URL+"/a.jpg", nil)
+			d := h.take()
+			d.Attempt++
+			if c.deaths > 1 {
+				d.Attempt++
+				if _, err := store.New(b, nil).BeginFit(t.Context(), h.account, sid, media, "a process that died"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w := start(b)
+			if result := w.work(t.Context(), d); result.verb != done || h.message(w, sid).Outgoing.Ready == 0 {
+				t.Fatalf("outcome %+v", result)
+			}
+			record, err := w.Store.Media(t.Context(), h.account, sid, media)
+			if err != nil || (len(record.Variants) > 0) != c.fitted || (record.Note == "") != c.fitted {
+				t.Errorf("record %+v, %v", record, err)
+			}
+			if left, err := b.List(t.Context(), "fitting/", "", 10); err != nil || len(left) > 0 {
+				t.Errorf("notes left %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// TestReplayOutbound: what is lost of a message that is ready is made again, and a feed
+// that has lost its ready event is told again.
+func TestReplayOutbound(t *testing.T) {
+	h := newHouse(t)
+	host := h.newShelf(map[string]file{"/a.jpg": {data: picture(), contentType: "image/jpeg"}})
+	b := dir(t)
+	w := h.worker(b)
+	sid := h.post(outgoingForm(host.URL + "/a.jpg"))
+	h.work1(w)
+	media := h.readyOf(sid).Media[0].MediaSID
+	for _, blob := range []string{"us", store.Original} {
+		if err := w.Store.DeleteBlob(t.Context(), h.account, sid, media, blob); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.streams.PublishJob(t.Context(), stream.Job{Kind: stream.Replay, Account: h.account, Message: sid, ID: "replay:" + blob}); err != nil {
+			t.Fatal(err)
+		}
+		h.work1(w)
+		if orphans := storetest.Audit(t, b); len(orphans) > 0 {
+			t.Errorf("blobs without a record: %v", orphans)
+		}
+	}
+	want := []string{stream.EventReceived, stream.EventStored, stream.EventReady}
+	if got := h.eventTypes(sid.String()); !slices.Equal(got, want) {
+		t.Errorf("events %v", got)
+	}
+
+	m := h.message(w, sid)
+	if _, err := h.streams.RemoveEvent(t.Context(), m.Outgoing.Ready, sid); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := w.Recheck(t.Context(), m.DateCreated.Add(-time.Minute)); err != nil || r.Queued != 1 {
+		t.Fatalf("rechecked %+v, %v", r, err)
+	}
+	if h.message(w, sid).Outgoing.Ready != 0 {
+		t.Error("the lost event is still noted")
+	}
+}
+
 // TestReadyLinks: the links of a ready event open without credentials where media need
 // some, and nothing else does.
 func TestReadyLinks(t *testing.T) {

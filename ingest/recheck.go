@@ -70,6 +70,19 @@ func (w *Worker) recheckEvents(ctx context.Context, m store.Message, r *Rechecke
 			return err
 		}
 	}
+	if held, err := w.heldReady(ctx, m); err != nil {
+		return err
+	} else if !held {
+		lost = true
+		if _, err := w.Store.UpdateMessage(ctx, m.Account, m.SID, func(m *store.Message) error {
+			if m.Outgoing != nil {
+				m.Outgoing.Ready = 0
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
 	media, err := w.Store.ListMedia(ctx, m.Account, m.SID)
 	if err != nil {
 		return err
@@ -93,6 +106,15 @@ func (w *Worker) recheckEvents(ctx context.Context, m store.Message, r *Rechecke
 	r.Damaged++
 	w.Log.Error().Stringer("accountSid", m.Account).Stringer("messageSid", m.SID).Msg("stored and not in the feed; it is announced again")
 	return w.queueCheck(ctx, m.Account, m.SID, m.Announced, r)
+}
+
+// heldReady tells whether the ready event of an outgoing message that may still be
+// waiting for a sender is in the feed.
+func (w *Worker) heldReady(ctx context.Context, m store.Message) (bool, error) {
+	if m.Outgoing == nil || m.Status != "queued" && m.Status != "accepted" || m.Outgoing.Upstream != (store.MessageSID{}) {
+		return true, nil
+	}
+	return w.held(ctx, m.Outgoing.Ready, bareReadyEvent(m).ID)
 }
 
 // held tells whether an event that was announced is in the feed. What was not

@@ -69,6 +69,45 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+// TestIsAccounts: a client's MediaUrl gets the account's credentials for any of its
+// messages, and for nothing that is not a medium of it.
+func TestIsAccounts(t *testing.T) {
+	a, m, me := account.String(), message.String(), media.String()
+	own, other := mediaPath(a, m, me), strings.Repeat("f", 32)
+	upstream, err := url.Parse(twilio)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, url string
+		want      bool
+	}{
+		{"one message", twilio + own, true},
+		{"another message", twilio + mediaPath(a, "SM"+other, "ME"+other), true},
+		{"another account", twilio + mediaPath("AC"+other, m, me), false},
+		{"another host", "https://media.example.com" + own, false},
+		{"another port", twilio + ":444" + own, false},
+		{"plain http", "http://api.twilio.com" + own, false},
+		{"user", "https://user:pass@api.twilio.com" + own, false},
+		{"no message", twilio + mediaPath(a, "", me), false},
+		{"more in the message", twilio + mediaPath(a, m+"/Media/"+me, me), false},
+		{"dots in the message", twilio + mediaPath(a, "../"+m, me), false},
+		{"escape", twilio + strings.Replace(own, "Media", "M%65dia", 1), false},
+		{"query", twilio + own + "?x=1", false},
+		{"fragment", twilio + own + "#x", false},
+		{"representation", twilio + own + ".json", false},
+		{"another resource", twilio + "/2010-04-01/Accounts/" + a + "/Recordings/RE" + other, false},
+		{"nothing", "", false},
+	} {
+		if got := store.IsAccounts(account, c.url, upstream); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+	if store.IsAccounts(account, twilio+own, nil) {
+		t.Error("credentials without an upstream")
+	}
+}
+
 func TestIdentifyDerives(t *testing.T) {
 	upstream, err := url.Parse(twilio)
 	if err != nil {
