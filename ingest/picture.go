@@ -32,11 +32,6 @@ func (w *Worker) fit(ctx context.Context, d *stream.Delivery, hook webhook, decl
 		record.Note = asItCame(record, w.Profile)
 		return nil
 	}
-	release, err := w.slot(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
 	note, err := w.guarded(ctx, d, record, w.Profile.Name, func() error { return w.fitPicture(ctx, hook, record, spool) })
 	if note != "" {
 		zerolog.Ctx(ctx).Error().Msg(note)
@@ -45,7 +40,8 @@ func (w *Worker) fit(ctx context.Context, d *stream.Delivery, hook webhook, decl
 	return err
 }
 
-// slot waits until another picture may be in memory: they wait on disk.
+// slot waits until another picture may be in memory: they wait on disk. A suspect
+// waits for its turn first (see [poison]), so that no two wait for each other.
 func (w *Worker) slot(ctx context.Context) (release func(), err error) {
 	select {
 	case w.pictures <- struct{}{}:
@@ -78,6 +74,11 @@ func readHead(spool *os.File) ([]byte, error) {
 
 // fitPicture makes and stores the variants of the picture in spool.
 func (w *Worker) fitPicture(ctx context.Context, hook webhook, record *store.Media, spool *os.File) error {
+	release, err := w.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	fit, err := w.fitSpooled(ctx, record, spool, w.Profile.Target(hook.pictures()), resize.Thumb)
 	record.Width, record.Height = fit.Width, fit.Height
 	if unfit, ok := errors.AsType[*resize.UnfitError](err); ok {
