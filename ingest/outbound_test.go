@@ -195,7 +195,7 @@ func TestOutboundShares(t *testing.T) {
 	}
 }
 
-// status is that of a message, and what is said of its failure.
+// message is the record of one.
 func (h *house) message(w *Worker, sid store.MessageSID) store.Message {
 	h.t.Helper()
 	message, err := w.Store.Message(h.t.Context(), h.account, sid)
@@ -526,6 +526,26 @@ func (l *logBuffer) count(text string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), text)
+}
+
+// TestOutboundText: a message without media is ready at once, also one whose sender a
+// messaging service is to choose.
+func TestOutboundText(t *testing.T) {
+	h := newHouse(t)
+	w := h.worker(dir(t))
+	form := outgoingForm()
+	form.Del("From")
+	form.Set("MessagingServiceSid", "MG"+strings.Repeat("3", 32))
+	sid := h.post(form)
+	h.work1(w)
+	m, ready := h.message(w, sid), h.readyOf(sid)
+	if m.Status != "accepted" || m.Outgoing.Profile != "" || ready.Media == nil || len(ready.Media) != 0 ||
+		ready.MessagingServiceSID != form.Get("MessagingServiceSid") || ready.To != form.Get("To") || ready.From != "" {
+		t.Errorf("%s, %+v, ready %+v", m.Status, m.Outgoing, ready)
+	}
+	if got := h.eventTypes(sid.String()); !slices.Equal(got, []string{stream.EventReceived, stream.EventReady}) {
+		t.Errorf("events %v", got)
+	}
 }
 
 // TestOutboundTombstone: of a message that was deleted while it was queued nothing is

@@ -226,15 +226,21 @@ func (s *service) startWorker(context.Context) error {
 }
 
 // openCaches opens what is kept of the media of outgoing messages, and of what was
-// made of them: half of the space each.
+// made of them: half of the space each. On a small disk they have a tenth of it, so
+// that what can be had again does not stop the intake.
 func (s *service) openCaches() (bodies, fits *fetch.Cache, err error) {
 	if s.fetchCache == 0 {
 		return nil, nil, nil
 	}
-	if bodies, err = fetch.OpenCache(filepath.Join(s.data, "cache", "media"), s.fetchCache/2); err != nil {
+	_, size, err := space(s.data)
+	if err != nil {
 		return nil, nil, err
 	}
-	fits, err = fetch.OpenCache(filepath.Join(s.data, "cache", "fit"), s.fetchCache/2)
+	half := min(s.fetchCache, size/10) / 2
+	if bodies, err = fetch.OpenCache(filepath.Join(s.data, "cache", "media"), half); err != nil {
+		return nil, nil, err
+	}
+	fits, err = fetch.OpenCache(filepath.Join(s.data, "cache", "fit"), half)
 	return bodies, fits, err
 }
 

@@ -58,7 +58,7 @@ type settings struct {
 	MaxMedia       string `setting:"" group:"Media" default:"32MiB" placeholder:"BYTES" help:"Size of a medium at most."`
 	Profile        string `setting:"" group:"Media" default:"us" placeholder:"NAME" help:"Carrier profile that pictures are fitted to."`
 	ProfileRules   string `setting:"" group:"Media" type:"path" placeholder:"FILE" help:"Which outgoing messages are fitted to other profiles: lines of what To begins with, what From begins with or toll-free, short-code, long-code, and a profile. Unless a line matches, toll-free numbers and short codes have profiles of their own to +1."`
-	FetchCache     string `setting:"" group:"Media" default:"1GiB" placeholder:"BYTES" help:"Disk space for what is kept of the media of outgoing messages, by HTTP's rules, and of what was made of them. 0 keeps nothing."`
+	FetchCache     string `setting:"" group:"Media" default:"1GiB" placeholder:"BYTES" help:"Disk space for what is kept of the media of outgoing messages, by HTTP's rules, and of what was made of them; a tenth of the disk at most. 0 keeps nothing."`
 	FitMemory      string `setting:"" group:"Media" default:"512MiB" placeholder:"BYTES" help:"Memory that all pictures being decoded may take together."`
 	MaxPixels      string `setting:"" group:"Media" placeholder:"N" help:"Pixels of a picture at most; larger ones are kept as they came. 100,000,000 of JPEG and 40,000,000 of other formats unless set."`
 
