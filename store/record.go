@@ -93,6 +93,19 @@ func (m Message) MediaIndex(media MediaSID) int {
 	return -1
 }
 
+// MediaURLs are the addresses of the media of m, in their order; empty where a webhook
+// left one out.
+func (m Message) MediaURLs() []string {
+	if m.Outgoing != nil {
+		return m.Form["MediaUrl"]
+	}
+	var addresses []string
+	for n := range m.NumMedia {
+		addresses = append(addresses, m.Form.Get("MediaUrl"+strconv.Itoa(n)))
+	}
+	return addresses
+}
+
 // tombstone is what stays of a deleted message: nothing that anyone wrote, and
 // no number, nor anything by which one could try numbers out.
 func (m Message) tombstone() Message {

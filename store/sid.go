@@ -1,6 +1,8 @@
 package store
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"slices"
 )
@@ -32,6 +34,18 @@ func ParseMessageSID(s string) (MessageSID, error) {
 		return MessageSID{}, err
 	}
 	return MessageSID{s}, nil
+}
+
+// NewMessageSID makes one up that nobody can guess: MM for a message with media,
+// else SM, as the provider names its own.
+func NewMessageSID(mms bool) MessageSID {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	prefix := "SM"
+	if mms {
+		prefix = "MM"
+	}
+	return MessageSID{prefix + hex.EncodeToString(random[:])}
 }
 
 // ParseMediaSID returns s as a MediaSID. An error quotes s and comes with the

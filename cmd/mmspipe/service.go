@@ -295,12 +295,17 @@ func (s *service) startServer(ctx context.Context, name string, l net.Listener, 
 	s.onStop(name, server.Shutdown)
 }
 
-// mediaAPI is the store over HTTP.
+// mediaAPI is the store over HTTP. While the disk that the embedded queue is on is full
+// it takes no messages.
 func (s *service) mediaAPI() http.Handler {
-	return api.New(api.Options{
+	o := api.Options{
 		Store: s.records, Streams: s.streams, Keys: s.keys, Links: link.New(s.secret), Log: s.log,
-		MediaAuth: s.mediaAuth, Presign: s.presign,
-	})
+		Upstream: s.upstream, MediaAuth: s.mediaAuth, Presign: s.presign,
+	}
+	if s.embedded != nil {
+		o.Full = s.disk.full
+	}
+	return api.New(o)
 }
 
 // webhookURL is what Twilio is given.

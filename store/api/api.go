@@ -1,6 +1,6 @@
-// Package api is the store over HTTP: the Media resource of Twilio's REST API
-// (https://www.twilio.com/docs/messaging/api/media-resource) and the feed of
-// events.
+// Package api is the store over HTTP: the Message and Media resources of Twilio's
+// REST API (https://www.twilio.com/docs/messaging/api/message-resource) and the feed
+// of events.
 //
 // # What a client may read
 //
@@ -8,6 +8,12 @@
 // open to whoever knows its URL, as in Twilio's resource, or needs credentials
 // too: [Options].MediaAuth decides. What does not exist and what is another
 // account's are answered alike.
+//
+// # What a client may send
+//
+// A message that is posted is checked, queued and recorded, in this order, and
+// answered 201 when the queue has it. It is prepared, and sent where that is
+// wanted, by workers.
 //
 // # What is served
 //
@@ -34,13 +40,18 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Options are what the API works with. All but Presign are required.
+// Options are what the API works with. All but Presign and Full are required.
 type Options struct {
 	Store   *store.Store
 	Streams *stream.Streams
 	Keys    *rest.Keys
 	Links   link.Signer
 	Log     zerolog.Logger
+
+	// Upstream is the provider's origin, by which media are named.
+	Upstream *url.URL
+	// Full, if set, tells that nothing can be queued now.
+	Full func() bool
 
 	// MediaAuth is "public": content needs no credentials, or "required": it
 	// needs them, or a signed link, to which they lead.
@@ -132,6 +143,10 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 		return rest.NotFound(r)
 	case p.suffix == ".csv" || p.suffix == ".html": // of older versions of the provider's API
 		return rest.NotAcceptable()
+	case p.message == "":
+		return a.messages(w, r, p)
+	case !p.isMedia:
+		return a.message(w, r, p)
 	case p.media == "":
 		return a.list(w, r, p)
 	case r.Method == http.MethodDelete:
@@ -142,10 +157,11 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 	return a.record(w, r, p)
 }
 
-// path is /2010-04-01/Accounts/{AC}/Messages/{MM}/Media[/{ME}], with a suffix.
+// path is /2010-04-01/Accounts/{AC}/Messages[/{MM}[/Media[/{ME}]]], with a suffix.
 // The SIDs are not parsed yet.
 type path struct {
 	account, message, media string
+	isMedia                 bool // it is below /Media
 	suffix                  string
 }
 
@@ -164,13 +180,21 @@ func parsePath(s string) (path, bool) {
 		}
 	}
 	parts := strings.Split(tail, "/")
-	if len(parts) < 4 || len(parts) > 5 || parts[1] != "Messages" && parts[1] != "Message" || parts[3] != "Media" {
+	if len(parts) < 2 || len(parts) > 5 || slices.Contains(parts, "") || parts[1] != "Messages" && parts[1] != "Message" {
 		return path{}, false
 	}
-	p.account, p.message = parts[0], parts[2]
-	if len(parts) == 5 {
+	p.account = parts[0]
+	if len(parts) > 2 {
+		p.message = parts[2]
+	}
+	if len(parts) > 3 {
+		p.isMedia = true
+		if parts[3] != "Media" {
+			return path{}, false
+		}
+	}
+	if len(parts) > 4 {
 		p.media = parts[4]
-		return p, p.media != ""
 	}
 	return p, true
 }

@@ -78,3 +78,19 @@ func (f DateFilter) Admits(date time.Time) bool {
 		(f.notAfter.IsZero() || !date.After(f.notAfter)) &&
 		(f.since.IsZero() || !date.Before(f.since))
 }
+
+// Bounds are times between which all dates lie that are admitted: from since, before
+// until. A zero one is no bound.
+func (f DateFilter) Bounds() (since, until time.Time) {
+	since = f.since
+	if f.on.After(since) {
+		since = f.on
+	}
+	if !f.notAfter.IsZero() {
+		until = f.notAfter.Add(time.Second)
+	}
+	if day := f.on.Add(24 * time.Hour); !f.on.IsZero() && (until.IsZero() || day.Before(until)) {
+		until = day
+	}
+	return since, until
+}

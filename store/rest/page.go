@@ -131,6 +131,36 @@ func Cut[T any](q PageQuery, all []T, key func(T) string) ([]T, Page) {
 	return records, p
 }
 
+// Size is how many records the page has at most.
+func (q PageQuery) Size() int { return q.size }
+
+// After returns the key after which the page begins, of a list that is walked in one
+// direction only; empty for the first page. A later page without a token is
+// 400/70002, and a token that leads backwards 400/20001.
+func (q PageQuery) After() (string, error) {
+	switch {
+	case q.page > 0 && q.token == "":
+		return "", Refused(70002, "Paged requests must include a PageToken")
+	case q.before:
+		return "", BadRequest("Invalid PageToken value.")
+	}
+	return q.token, nil
+}
+
+// Walked returns the Page of records from a list that is walked in one direction.
+// next is the key of the last record, or empty if nothing follows it.
+func (q PageQuery) Walked(records int, next string) Page {
+	p := Page{Page: q.page, PageSize: q.size, URI: q.uri(q.page, q.tokenParam()), First: q.uri(0, "")}
+	if records > 0 {
+		p.Start = q.page * q.size
+		p.End = p.Start + records - 1
+	}
+	if next != "" {
+		p.Next = PageURI(q.uri(q.page+1, tokenAfter+next))
+	}
+	return p
+}
+
 func (q PageQuery) tokenParam() string {
 	switch {
 	case q.token == "":

@@ -45,6 +45,11 @@ func newError(status, code int, message string) *Error {
 // BadRequest is 400/20001: a parameter has a bad value.
 func BadRequest(message string) *Error { return newError(http.StatusBadRequest, 20001, message) }
 
+// Refused is 400 with a code of the provider's own for what is wrong.
+func Refused(code int, message string) *Error {
+	return newError(http.StatusBadRequest, code, message)
+}
+
 // Unauthorized is 401/20003: the credentials are missing, wrong, or not enough.
 func Unauthorized() *Error {
 	e := newError(http.StatusUnauthorized, 20003, "Authenticate")

@@ -17,9 +17,10 @@ import (
 type Kind string
 
 // The kinds of Jobs. Data is that of the webhook, form encoded, for Inbound,
-// Status and Forward; what a client posted, form encoded, for Outbound; a MediaSID,
-// or nothing for the whole message, for Delete; and empty, [FromUpstream] or
-// [SendAgain] for Replay.
+// Status and Forward; what a client posted, form encoded, for Outbound; a MediaSID
+// for Delete, or, of a whole message, a form with the MediaSid of all its media and
+// the sequence of its Ready event; and empty, [FromUpstream] or [SendAgain] for
+// Replay.
 const (
 	Inbound  Kind = "inbound"
 	Outbound Kind = "outbound"

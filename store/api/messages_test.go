@@ -1,0 +1,486 @@
+package api_test
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mmspipe/store"
+	"mmspipe/store/api"
+	"mmspipe/store/rest"
+	"mmspipe/store/storetest"
+	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
+	"github.com/twilio/twilio-go/client"
+	openapi "github.com/twilio/twilio-go/rest/api/v2010"
+)
+
+const messages = "/2010-04-01/Accounts/" + account + "/Messages"
+
+// post posts a form.
+func (h *house) post(path string, form url.Values, change func(*http.Request)) (*http.Response, string) {
+	h.t.Helper()
+	return h.call("POST", path, func(r *http.Request) {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Body = io.NopCloser(strings.NewReader(form.Encode()))
+		if change != nil {
+			change(r)
+		}
+	})
+}
+
+// good is a message that nothing is wrong with.
+func good() url.Values {
+	return url.Values{"To": {"+15558675310"}, "From": {"+15005550006"}, "Body": {"hello"}, "MediaUrl": {"https://example.com/a.jpg"}}
+}
+
+// TestRefused: each mistake has the provider's code, in JSON and XML, and nothing
+// is queued or stored.
+func TestRefused(t *testing.T) {
+	h := newHouse(t, "public")
+	long := strings.Repeat("é", 1601)
+	for _, c := range []struct {
+		name   string
+		code   int
+		change url.Values // empty lists delete
+	}{
+		{"no To", 21604, url.Values{"To": {}}},
+		{"no From", 21603, url.Values{"From": {}}},
+		{"nothing to send", 21602, url.Values{"Body": {}, "MediaUrl": {}}},
+		{"nothing to send by a service", 21619, url.Values{"From": {}, "MessagingServiceSid": {"MG0123456789abcdef0123456789abcdef"}, "Body": {}, "MediaUrl": {}}},
+		{"To too short", 21211, url.Values{"To": {"11234"}}},
+		{"To a word", 21211, url.Values{"To": {"mother"}}},
+		{"From with a sign", 21212, url.Values{"From": {"sh!ne"}}},
+		{"From too long", 21212, url.Values{"From": {"a very long sender"}}},
+		{"service malformed", 21705, url.Values{"MessagingServiceSid": {"MG1"}}},
+		{"text too long", 21617, url.Values{"Body": {long}}},
+		{"media by ftp", 21620, url.Values{"MediaUrl": {"ftp://example.com/a.jpg"}}},
+		{"media without a host", 21620, url.Values{"MediaUrl": {"https:///a.jpg"}}},
+		{"media as a list", 21620, url.Values{"MediaUrl": {`["https://example.com/a.jpg"]`}}},
+		{"media empty", 21620, url.Values{"MediaUrl": {""}}},
+		{"one medium bad", 21620, url.Values{"MediaUrl": {"https://example.com/a.jpg", "nonsense"}}},
+		{"eleven media", 21623, url.Values{"MediaUrl": slices.Repeat([]string{"https://example.com/a.jpg"}, 11)}},
+		{"callback malformed", 21609, url.Values{"StatusCallback": {"app.example.com/status"}}},
+		{"callback with an underscore", 21609, url.Values{"StatusCallback": {"https://my_app.example.com/status"}}},
+		{"validity zero", 20001, url.Values{"ValidityPeriod": {"0"}}},
+		{"validity too long", 20001, url.Values{"ValidityPeriod": {"36001"}}},
+		{"validity a word", 20001, url.Values{"ValidityPeriod": {"long"}}},
+		{"To twice", 20001, url.Values{"To": {"+15558675310", "+15558675311"}}},
+		{"content malformed", 20001, url.Values{"ContentSid": {"HX1"}}},
+		{"not a boolean", 20001, url.Values{"SendAsMms": {"yes"}}},
+		{"date malformed", 20001, url.Values{"SendAt": {"tomorrow"}}},
+	} {
+		form := good()
+		for name, values := range c.change {
+			form[name] = values
+			if len(values) == 0 {
+				delete(form, name)
+			}
+		}
+		for _, suffix := range []string{".json", ".xml", ""} {
+			response, body := h.post(messages+suffix, form, nil)
+			var e struct{ Code, Status int }
+			if suffix == ".json" {
+				if err := json.Unmarshal([]byte(body), &e); err != nil {
+					t.Fatalf("%s: %v in %s", c.name, err, body)
+				}
+			} else {
+				e.Code, e.Status = xmlError(t, body)
+			}
+			if response.StatusCode != 400 || e.Status != 400 || e.Code != c.code {
+				t.Errorf("%s%s: answered %d %s, want 400/%d", c.name, suffix, response.StatusCode, body, c.code)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*http.Request)
+		status int
+	}{
+		"anonymous":     {anonymous, 401},
+		"reader":        {as("SK1", "reader"), 401},
+		"other account": {as(other, token), 404},
+		"JSON":          {func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, 400},
+		"no type":       {func(r *http.Request) { r.Header.Del("Content-Type") }, 400},
+		"endless":       {func(r *http.Request) { r.Body = io.NopCloser(endless{}) }, 413},
+		"broken escape": {func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("To=%zz")) }, 400},
+		"not UTF-8": {func(r *http.Request) {
+			r.Body = io.NopCloser(strings.NewReader("To=%2B15558675310&From=12345&Body=%ff"))
+		}, 400},
+		"another's number": {func(r *http.Request) { r.Method = "PUT" }, 405},
+	} {
+		if response, body := h.post(messages+".json", good(), c.change); response.StatusCode != c.status {
+			t.Errorf("%s: answered %d %s, want %d", name, response.StatusCode, body, c.status)
+		}
+	}
+	if state, err := h.streams.State(t.Context()); err != nil || state.Jobs != 0 {
+		t.Errorf("%d jobs, %v", state.Jobs, err)
+	}
+	for entry, err := range h.store.Messages(t.Context(), store.MessageQuery{Account: h.account}) {
+		if err != nil || entry.Message.SID != h.message {
+			t.Errorf("message %s, %v", entry.Message.SID, err)
+		}
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = 'a'
+	}
+	return len(b), nil
+}
+
+func xmlError(t *testing.T, body string) (code, status int) {
+	t.Helper()
+	var e struct {
+		RestException struct{ Code, Status int }
+	}
+	if err := xml.Unmarshal([]byte(body), &e); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	return e.RestException.Code, e.RestException.Status
+}
+
+// messageKeys are the twenty properties of twilio_api_v2010.json with the patterns
+// of their values as JSON.
+var messageKeys = map[string]string{
+	"sid": `^"(SM|MM)[0-9a-f]{32}"$`, "account_sid": `^"` + account + `"$`, "to": `^"\+15558675310"$`, "from": `^"\+15005550006"$`,
+	"messaging_service_sid": `^null$`, "body": `^"hello"$`, "status": `^"queued"$`, "num_segments": `^"1"$`, "num_media": `^"1"$`,
+	"direction": `^"outbound-api"$`, "api_version": `^"2010-04-01"$`, "price": `^null$`, "price_unit": `^"USD"$`,
+	"error_code": `^null$`, "error_message": `^null$`, "date_sent": `^null$`,
+	"date_created":     `^"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} \+0000"$`,
+	"date_updated":     `^"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} \+0000"$`,
+	"uri":              `^"/2010-04-01/Accounts/` + account + `/Messages/MM[0-9a-f]{32}\.json"$`,
+	"subresource_uris": `^\{"media":"/2010-04-01/Accounts/` + account + `/Messages/MM[0-9a-f]{32}/Media\.json"\}$`,
+}
+
+// TestCreate: what is answered 201 is queued and recorded, and shown as the provider
+// shows it.
+func TestCreate(t *testing.T) {
+	h := newHouse(t, "public")
+	response, body := h.post(messages+".json", good(), nil)
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(body), &m); err != nil || response.StatusCode != 201 {
+		t.Fatalf("answered %s %s", response.Status, body)
+	}
+	if len(m) != len(messageKeys) {
+		t.Errorf("keys %v, want %v", slices.Sorted(maps.Keys(m)), slices.Sorted(maps.Keys(messageKeys)))
+	}
+	for key, pattern := range messageKeys {
+		if !regexp.MustCompile(pattern).Match(m[key]) {
+			t.Errorf("%s: %s does not match %s", key, m[key], pattern)
+		}
+	}
+	job, err := h.streams.Next(t.Context())
+	if err != nil || job.Kind != stream.Outbound || fmt.Sprintf("%q", job.Message) != string(m["sid"]) {
+		t.Fatalf("job %+v, %v", job, err)
+	}
+	want := good()
+	want.Set("AccountSid", account)
+	if form, err := url.ParseQuery(string(job.Data)); err != nil || form.Encode() != want.Encode() {
+		t.Errorf("job's form %v, %v", form, err)
+	}
+	record, err := h.store.Message(t.Context(), h.account, job.Message)
+	if err != nil || record.Form.Encode() != want.Encode() || record.Outgoing == nil {
+		t.Errorf("record %+v, %v", record, err)
+	}
+	response, again := h.call("GET", messages+"/"+job.Message.String()+".json", nil)
+	if response.StatusCode != 200 || again != body {
+		t.Errorf("GET: %s %s, want %s", response.Status, again, body)
+	}
+	response, list := h.call("GET", messages+"/"+job.Message.String()+"/Media.json", nil)
+	if response.StatusCode != 200 || !strings.Contains(list, `"media_list":[]`) {
+		t.Errorf("media: %s %s", response.Status, list)
+	}
+}
+
+// TestCreateXML: without a suffix the answer is XML, its elements in the order of the
+// provider's.
+func TestCreateXML(t *testing.T) {
+	h := newHouse(t, "public")
+	form := url.Values{"To": {"+15558675310"}, "MessagingServiceSid": {"MG0123456789abcdef0123456789abcdef"}, "Body": {"hello"}}
+	response, body := h.post(messages, form, nil)
+	order := regexp.MustCompile(`^<\?xml version='1.0' encoding='UTF-8'\?>\n<TwilioResponse><Message><Sid>SM[0-9a-f]{32}</Sid><DateCreated>[^<]+</DateCreated>` +
+		`<DateUpdated>[^<]+</DateUpdated><DateSent></DateSent><AccountSid>` + account + `</AccountSid><To>\+15558675310</To><From></From>` +
+		`<MessagingServiceSid>MG0123456789abcdef0123456789abcdef</MessagingServiceSid><Body>hello</Body><Status>accepted</Status>` +
+		`<NumSegments>1</NumSegments><NumMedia>0</NumMedia><Direction>outbound-api</Direction><ApiVersion>2010-04-01</ApiVersion><Price></Price>` +
+		`<PriceUnit>USD</PriceUnit><ErrorCode></ErrorCode><ErrorMessage></ErrorMessage><Uri>/2010-04-01/Accounts/` + account + `/Messages/SM[0-9a-f]{32}</Uri>` +
+		`<SubresourceUris><Media>/2010-04-01/Accounts/` + account + `/Messages/SM[0-9a-f]{32}/Media</Media></SubresourceUris></Message></TwilioResponse>$`)
+	if response.StatusCode != 201 || !order.MatchString(body) {
+		t.Errorf("answered %s %s", response.Status, body)
+	}
+}
+
+// TestQueueAway: what cannot be queued is not sent, should it have been queued after
+// all.
+func TestQueueAway(t *testing.T) {
+	bucket, err := store.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := storetest.StartNATS(t)
+	streams, err := stream.Open(t.Context(), conn, stream.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, "public")
+	records := store.New(bucket, []byte("secret"))
+	h.origin = serveAPI(t, api.Options{
+		Store: records, Streams: streams, Keys: rest.NewKeys(map[string][]string{account: {token}}, nil), Log: zerolog.Nop(),
+	})
+	conn.Close()
+	if response, body := h.post(messages+".json", good(), nil); response.StatusCode != 503 {
+		t.Errorf("answered %s %s", response.Status, body)
+	}
+	for entry, err := range records.Messages(t.Context(), store.MessageQuery{Account: h.account}) {
+		t.Errorf("message %s, %v", entry.Message.SID, err)
+	}
+	keys := 0
+	for o, err := range listAll(t, bucket, "message/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys++
+		if account, sid, ok := store.ParseMessageKey(o); ok {
+			if m, err := records.Message(t.Context(), account, sid); err != nil || m.Deleted.IsZero() || m.Form != nil {
+				t.Errorf("record %+v, %v", m, err)
+			}
+		}
+	}
+	if keys != 1 {
+		t.Errorf("%d records, want a tombstone", keys)
+	}
+}
+
+func listAll(t *testing.T, b store.Bucket, prefix string) func(func(string, error) bool) {
+	t.Helper()
+	return func(yield func(string, error) bool) {
+		objects, err := b.List(t.Context(), prefix, "", 1000)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for _, o := range objects {
+			if !yield(o.Key, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestRedactAndDelete: the text of a message goes by itself, and the message with all
+// it had.
+func TestRedactAndDelete(t *testing.T) {
+	h := newHouse(t, "public")
+	sdk := h.sdk(account, token)
+	m, err := sdk.CreateMessage((&openapi.CreateMessageParams{}).SetTo("+15558675310").SetFrom("+15005550006").SetBody("hello").
+		SetMediaUrl([]string{"https://example.com/a.jpg", "https://example.com/b.jpg"}))
+	if err != nil || *m.NumMedia != "2" || *m.Status != "queued" {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	var e *client.TwilioRestError
+	redact := (&openapi.UpdateMessageParams{}).SetBody("")
+	if _, err := sdk.UpdateMessage(*m.Sid, redact); !errors.As(err, &e) || e.Status != 409 || e.Code != 20009 {
+		t.Errorf("redacted on its way: %v", err)
+	}
+	sid, err := store.ParseMessageSID(*m.Sid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.store.UpdateMessage(t.Context(), h.account, sid, func(m *store.Message) error {
+		m.Advance("failed")
+		m.ErrorCode, m.ErrorMessage = 12300, "Invalid Content-Type"
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	updated, err := sdk.UpdateMessage(*m.Sid, redact)
+	if err != nil || *updated.Body != "" || *updated.Status != "failed" || *updated.ErrorCode != 12300 {
+		t.Errorf("redacted: %+v, %v", updated, err)
+	}
+	if record, err := h.store.Message(t.Context(), h.account, sid); err != nil || record.Body+record.Form.Get("Body") != "" {
+		t.Errorf("record %+v, %v", record, err)
+	}
+	for _, update := range []*openapi.UpdateMessageParams{(&openapi.UpdateMessageParams{}).SetStatus("canceled"), (&openapi.UpdateMessageParams{}).SetBody("other words"), {}} {
+		if _, err := sdk.UpdateMessage(*m.Sid, update); !errors.As(err, &e) || e.Status != 400 {
+			t.Errorf("update %+v: %v", update, err)
+		}
+	}
+	if err := sdk.DeleteMessage(*m.Sid, nil); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	if _, err := sdk.FetchMessage(*m.Sid, nil); !errors.As(err, &e) || e.Code != 20404 {
+		t.Errorf("fetch of what was deleted: %v", err)
+	}
+	if err := sdk.DeleteMessage(*m.Sid, nil); !errors.As(err, &e) || e.Code != 20404 {
+		t.Errorf("delete again: %v", err)
+	}
+	if _, err := h.streams.Next(t.Context()); err != nil { // that sends it
+		t.Fatal(err)
+	}
+	job, err := h.streams.Next(t.Context())
+	if err != nil || job.Kind != stream.Delete || strings.Count(string(job.Data), "MediaSid=ME") != 2 {
+		t.Errorf("job %+v, %v", job, err)
+	}
+}
+
+// record stores a message that was received.
+func (h *house) record(n int, from, to string, at time.Time) {
+	h.t.Helper()
+	sid, err := store.ParseMessageSID(fmt.Sprintf("SM%032x", n))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	m := store.Message{Account: h.account, SID: sid, Direction: store.Inbound, Status: "received", From: from, To: to, Body: "hi", DateCreated: at, DateUpdated: at}
+	if _, _, err := h.store.CreateMessage(h.t.Context(), m); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// TestListMessages reads lists with Twilio's own client, by page, filter and limit.
+func TestListMessages(t *testing.T) {
+	h := newHouse(t, "public")
+	day := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for n := range 9 {
+		h.record(n, fmt.Sprintf("+1555000000%d", n%3), "+15005550006", day.AddDate(0, 0, n))
+	}
+	sdk := h.sdk(account, token)
+	list := func(p *openapi.ListMessageParams) []string {
+		t.Helper()
+		records, err := sdk.ListMessage(p.SetPageSize(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last []string
+		for _, m := range records {
+			if *m.Sid != message {
+				last = append(last, (*m.Sid)[33:])
+			}
+		}
+		return last
+	}
+	for name, c := range map[string]struct {
+		params *openapi.ListMessageParams
+		want   string
+	}{
+		"all":        {&openapi.ListMessageParams{}, "876543210"},
+		"from":       {(&openapi.ListMessageParams{}).SetFrom("+15550000001"), "741"},
+		"from, to":   {(&openapi.ListMessageParams{}).SetFrom("+15550000001").SetTo("+15005550006"), "741"},
+		"to nobody":  {(&openapi.ListMessageParams{}).SetTo("+15005550007"), ""},
+		"on a day":   {(&openapi.ListMessageParams{}).SetDateSent(day.AddDate(0, 0, 4)), "4"},
+		"since":      {(&openapi.ListMessageParams{}).SetDateSentAfter(day.AddDate(0, 0, 6)), "876"},
+		"until":      {(&openapi.ListMessageParams{}).SetDateSentBefore(day.AddDate(0, 0, 2)), "210"},
+		"between":    {(&openapi.ListMessageParams{}).SetDateSentAfter(day.AddDate(0, 0, 2)).SetDateSentBefore(day.AddDate(0, 0, 3)), "32"},
+		"with limit": {(&openapi.ListMessageParams{}).SetDateSentBefore(day.AddDate(0, 0, 8)).SetLimit(3), "876"},
+	} {
+		if got := strings.Join(list(c.params), ""); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+	for _, path := range []string{"?Page=1", "?PageToken=PBabc", "?PageToken=PA12", "?DateSent=x", "?PageSize=0"} {
+		if response, body := h.call("GET", messages+".json"+path, nil); response.StatusCode != 400 {
+			t.Errorf("%s: %s %s", path, response.Status, body)
+		}
+	}
+	if response, body := h.call("GET", messages+".xml?PageSize=1", nil); response.StatusCode != 200 || !strings.Contains(body, `<Messages page="0" pagesize="1"`) {
+		t.Errorf("XML: %s %s", response.Status, body)
+	}
+}
+
+// TestListCost: a page costs what is on it, with 10,000 messages in the bucket.
+func TestListCost(t *testing.T) {
+	const count, page = 10_000, 50
+	dir := t.TempDir()
+	if memory, err := os.MkdirTemp("/dev/shm", "mmspipe-"); err == nil { // where syncs cost nothing
+		t.Cleanup(func() { os.RemoveAll(memory) })
+		dir = memory
+	}
+	bucket, err := store.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := &storetest.Faulty{Bucket: bucket}
+	h := newHouse(t, "public")
+	h.store = store.New(counted, []byte("secret"))
+	newest := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var writing sync.WaitGroup
+	for part := range 4 {
+		writing.Go(func() {
+			for n := part; n < count; n += 4 {
+				h.record(n, "+15550000001", "+15005550006", newest.Add(-time.Duration(n)*5*time.Minute))
+			}
+		})
+	}
+	writing.Wait()
+	h.origin = serveAPI(t, api.Options{
+		Store: h.store, Streams: h.streams, Keys: rest.NewKeys(map[string][]string{account: {token}}, nil), Log: zerolog.Nop(),
+	})
+	next, seen := messages+".json", 0
+	for pages := 0; pages < 3; pages++ {
+		before := counted.Calls()
+		_, body := h.call("GET", next, nil)
+		var list struct {
+			Messages []struct{ SID string }
+			Next     string `json:"next_page_uri"`
+		}
+		if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Messages) != page || list.Messages[0].SID != fmt.Sprintf("SM%032x", seen) {
+			t.Fatalf("%d messages, %v in %s", len(list.Messages), err, body)
+		}
+		if calls := counted.Calls() - before; calls > page+4 {
+			t.Errorf("page %d costs %d calls", pages, calls)
+		}
+		next, seen = list.Next, seen+page
+	}
+	before := counted.Calls()
+	day := newest.AddDate(0, 0, -20).Format(time.DateOnly)
+	if _, body := h.call("GET", messages+".json?From=%2B15550000001&DateSent="+day, nil); !strings.Contains(body, `"end":49`) {
+		t.Errorf("a day in the middle: %s", body)
+	}
+	if calls := counted.Calls() - before; calls > page+4 {
+		t.Errorf("a day in the middle costs %d calls", calls)
+	}
+}
+
+// serveAPI serves an API until the test ends.
+func serveAPI(t *testing.T, o api.Options) string {
+	t.Helper()
+	server := httptest.NewServer(api.New(o))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// FuzzMessage: whatever is posted is refused with a code of the provider's, or a
+// message with all that sending it takes.
+func FuzzMessage(f *testing.F) {
+	f.Add(good().Encode())
+	f.Add("To=%2B15558675310&MessagingServiceSid=MG0123456789abcdef0123456789abcdef&ContentSid=HX0123456789abcdef0123456789abcdef")
+	f.Add("To=whatsapp%3A%2B15558675310&From=ACME&Body=%F0%9F%8E%89&MediaUrl=http://[::1]:80/x&ValidityPeriod=36000&SendAt=2026-01-02T15:04:05Z")
+	f.Fuzz(func(t *testing.T, body string) {
+		form, err := url.ParseQuery(body)
+		if err != nil {
+			return
+		}
+		err = api.CheckMessage(form)
+		if e, ok := errors.AsType[*rest.Error](err); err != nil && (!ok || e.Status != 400 || e.Code < 20001) {
+			t.Fatalf("%v", err)
+		}
+		if err == nil && (form.Get("To") == "" || form.Get("From")+form.Get("MessagingServiceSid") == "" || len(form["MediaUrl"]) > 10) {
+			t.Fatalf("%q is taken", body)
+		}
+	})
+}
