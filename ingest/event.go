@@ -69,7 +69,8 @@ type failedData struct {
 const (
 	// reasonConflict: a webhook repeats a MessageSid with other content.
 	reasonConflict = "conflict"
-	// reasonUpstream: upstream does not have a message that was to be replayed.
+	// reasonUpstream: upstream does not have a message that was to be replayed, or
+	// does not take one that was to be sent.
 	reasonUpstream = "upstream"
 	// reasonEmpty: a medium of an outgoing message has no bytes.
 	reasonEmpty = "empty"
@@ -79,6 +80,8 @@ const (
 	reasonCarrier = "over-limit"
 	// reasonExpired: an outgoing message was not ready within its validity period.
 	reasonExpired = "expired"
+	// reasonUnknown: nobody knows whether an outgoing message left.
+	reasonUnknown = "unknown-outcome"
 	// reasonDeleted: a medium of an outgoing message was deleted before it left.
 	reasonDeleted = "deleted"
 )
@@ -101,6 +104,16 @@ type readyData struct {
 	Profile             string           `json:"profile,omitempty"` // absent without media
 	Media               []readyMedium    `json:"media"`
 	Relay               bool             `json:"relay"` // mmspipe sends it itself
+}
+
+// sentData is of a message that the provider has.
+type sentData struct {
+	AccountSID  store.AccountSID `json:"accountSid"`
+	MessageSID  store.MessageSID `json:"messageSid"`
+	UpstreamSID store.MessageSID `json:"upstreamSid"`
+	FromHash    string           `json:"fromHash"`
+	ToHash      string           `json:"toHash"`
+	NumMedia    int              `json:"numMedia"`
 }
 
 // readyMedium is one medium that leaves.
@@ -188,6 +201,17 @@ func bareReadyEvent(m store.Message) stream.Event {
 	return stream.Event{
 		Type: stream.EventReady, Account: m.Account, ID: "ready:" + m.Account.String() + ":" + m.SID.String(),
 		Subject: m.SID.String(), Time: m.DateCreated, Data: readyData{AccountSID: m.Account, MessageSID: m.SID},
+	}
+}
+
+func sentEvent(m store.Message, hash func(string) string) stream.Event {
+	return stream.Event{
+		Type: stream.EventSent, Account: m.Account, ID: "sent:" + m.Account.String() + ":" + m.SID.String(),
+		Subject: m.SID.String(), Time: m.DateUpdated,
+		Data: sentData{
+			AccountSID: m.Account, MessageSID: m.SID, UpstreamSID: m.Outgoing.Upstream,
+			FromHash: hash(m.From), ToHash: hash(m.To), NumMedia: m.NumMedia,
+		},
 	}
 }
 

@@ -35,15 +35,17 @@ var errorTexts = map[int]string{
 	codeCarrier:     "The media exceed the size that the carrier accepts",
 	codeExpired:     "The validity period of the message has ended",
 	codeDownload:    "A medium could not be downloaded",
+	codeUnknown:     "It is not known whether the message was sent",
 }
 
 // failOutgoing records that an outgoing message was given up by a Job, with
-// Twilio's code for it, announces it, and has its client told. Of failure the reason
-// and what is known of the cause are given; Job and Date are set here, and Attempts
-// where it is 0. A failure that this Job has recorded before stays as it is, so that
+// Twilio's code for it, announces it, and has its client told. Of the failure the
+// reason and what is known of the cause are given; Job and Date are set here, and
+// Attempts where it is 0. A failure that this Job has recorded before stays as it is, so that
 // doing it again only makes sure of all that follows. A message that has come to
 // another end is left alone. For one that was deleted the error is errDeleted.
-func (w *Worker) failOutgoing(ctx context.Context, d *stream.Delivery, message store.Message, code int, failure store.Failure) error {
+func (w *Worker) failOutgoing(ctx context.Context, d *stream.Delivery, message store.Message, why *unsendable) error {
+	failure := why.failure
 	failure.Attempts, failure.Job, failure.Date = cmp.Or(failure.Attempts, d.Attempt), d.Sequence, time.Now().UTC()
 	ready := message.Outgoing.Ready
 	recorded, err := w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
@@ -53,20 +55,20 @@ func (w *Worker) failOutgoing(ctx context.Context, d *stream.Delivery, message s
 			return errDeleted
 		case m.Outgoing.Failure != nil && m.Outgoing.Failure.Job == d.Sequence:
 			return errUnchanged
-		case m.Final() || m.Outgoing.Ready != ready:
+		case m.Final() || m.Outgoing.Ready != ready || m.Outgoing.Upstream != (store.MessageSID{}):
 			return errOvertaken
 		}
 		if earlier := m.Outgoing.Failure; earlier != nil && earlier.Announced != 0 {
 			m.Events = append(m.Events, earlier.Announced)
 		}
 		m.Outgoing.Failure = &failure
-		m.ErrorCode, m.ErrorMessage = code, cmp.Or(errorTexts[code], failure.Detail)
+		m.ErrorCode, m.ErrorMessage = why.code, cmp.Or(why.text, errorTexts[why.code], failure.Detail)
 		return nil
 	})
 	switch {
 	case err == nil:
 		message = recorded
-		zerolog.Ctx(ctx).Error().Int("code", code).Str("reason", failure.Reason).Str("detail", failure.Detail).Msg("outgoing message failed")
+		zerolog.Ctx(ctx).Error().Int("code", why.code).Str("reason", failure.Reason).Str("detail", failure.Detail).Msg("outgoing message failed")
 	case !errors.Is(err, errUnchanged):
 		return err
 	}

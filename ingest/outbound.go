@@ -42,6 +42,11 @@ func (w *Worker) advance(ctx context.Context, d *stream.Delivery, message store.
 	if failure := message.Outgoing.Failure; failure != nil && failure.Job == d.Sequence {
 		return w.conclude(ctx, d, message, w.tellFailure(ctx, message))
 	}
+	if message.Outgoing.Upstream != (store.MessageSID{}) {
+		if err := w.announceSent(ctx, message); err != nil {
+			return w.conclude(ctx, d, message, err)
+		}
+	}
 	if message.Final() {
 		return w.mend(ctx, d, message)
 	}
@@ -165,7 +170,7 @@ func (w *Worker) ready(ctx context.Context, d *stream.Delivery, message store.Me
 // from leaving becomes its failure; of one that was deleted nothing stays.
 func (w *Worker) conclude(ctx context.Context, d *stream.Delivery, message store.Message, err error) outcome {
 	if why, ends := errors.AsType[*unsendable](err); ends && ctx.Err() == nil {
-		err = w.failOutgoing(ctx, d, message, why.code, why.failure)
+		err = w.failOutgoing(ctx, d, message, why)
 	}
 	if errors.Is(err, errDeleted) {
 		err = w.clear(ctx, d)

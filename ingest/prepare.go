@@ -53,7 +53,7 @@ func (w *Worker) prepare(ctx context.Context, d *stream.Delivery, message store.
 		return err
 	}
 	if d.Kind == stream.Outbound && !time.Now().Before(w.expiry(d, message)) {
-		return &unsendable{codeExpired, store.Failure{Reason: reasonExpired, Detail: "the validity period ended before the message was ready"}}
+		return &unsendable{code: codeExpired, failure: store.Failure{Reason: reasonExpired, Detail: "the validity period ended before the message was ready"}}
 	}
 	if err := w.fitPieces(ctx, d, profile, pieces); err != nil {
 		return err
@@ -90,7 +90,7 @@ func closeSpools(pieces []*piece) {
 func (w *Worker) pieces(ctx context.Context, d *stream.Delivery, message store.Message) (pieces []*piece, err error) {
 	refs := outgoingHook(message).media
 	if len(refs) > maxOutgoing {
-		return nil, &unsendable{codeTooLarge, store.Failure{Reason: string(fetch.TooLarge), Detail: fmt.Sprintf("%d media are more than %d", len(refs), maxOutgoing)}}
+		return nil, &unsendable{code: codeTooLarge, failure: store.Failure{Reason: string(fetch.TooLarge), Detail: fmt.Sprintf("%d media are more than %d", len(refs), maxOutgoing)}}
 	}
 	for i, ref := range refs {
 		sid, _ := w.Store.Identify(message.Account, message.SID, i, ref.url, w.Upstream)
@@ -157,7 +157,7 @@ func (w *Worker) fetchOutgoing(ctx context.Context, d *stream.Delivery, p *piece
 		response, err = w.Fetcher.FetchCached(ctx, p.ref.url, dst)
 	}
 	if err == nil && response.Size == 0 {
-		err = &unsendable{codeDownload, store.Failure{Index: p.record.Index, Reason: reasonEmpty, Detail: fmt.Sprintf("medium %d has no bytes", p.record.Index)}}
+		err = &unsendable{code: codeDownload, failure: store.Failure{Index: p.record.Index, Reason: reasonEmpty, Detail: fmt.Sprintf("medium %d has no bytes", p.record.Index)}}
 	}
 	return response, err
 }
@@ -213,7 +213,7 @@ func newAllowance(n int64) *allowance {
 
 func (a *allowance) take(n int64) error {
 	if a.left.Add(-n) < 0 {
-		return &unsendable{codeTooLarge, store.Failure{Reason: string(fetch.TooLarge), Detail: fmt.Sprintf("the media have more than %d bytes together", maxFetched)}}
+		return &unsendable{code: codeTooLarge, failure: store.Failure{Reason: string(fetch.TooLarge), Detail: fmt.Sprintf("the media have more than %d bytes together", maxFetched)}}
 	}
 	return nil
 }
@@ -261,17 +261,17 @@ func shareOut(profile resize.Profile, pieces []*piece) (map[int]int, error) {
 		}
 		accepted, ok := acceptedType(p.record.ContentType)
 		if !ok {
-			return nil, &unsendable{codeType, store.Failure{Index: i, Reason: reasonType, Detail: fmt.Sprintf("medium %d is %s", i, p.record.ContentType)}}
+			return nil, &unsendable{code: codeType, failure: store.Failure{Index: i, Reason: reasonType, Detail: fmt.Sprintf("medium %d is %s", i, p.record.ContentType)}}
 		}
 		p.record.ContentType = accepted
 		fixed += p.record.Size
 	}
 	if fixed > maxLeaving {
-		return nil, &unsendable{codeTooLarge, store.Failure{Reason: string(fetch.TooLarge), Detail: fmt.Sprintf("media that cannot shrink have %d bytes", fixed)}}
+		return nil, &unsendable{code: codeTooLarge, failure: store.Failure{Reason: string(fetch.TooLarge), Detail: fmt.Sprintf("media that cannot shrink have %d bytes", fixed)}}
 	}
 	shares, err := resize.Shares(profile, int(fixed), sizes)
 	if err != nil {
-		return nil, &unsendable{codeCarrier, store.Failure{Reason: reasonCarrier, Detail: err.Error()}}
+		return nil, &unsendable{code: codeCarrier, failure: store.Failure{Reason: reasonCarrier, Detail: err.Error()}}
 	}
 	byPlace := map[int]int{}
 	for i, picture := range pictures {

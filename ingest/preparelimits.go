@@ -81,11 +81,15 @@ func wants(p *piece, profile resize.Profile) int {
 // expiry is when a message is given up that is not ready by then: at the end of its
 // validity period, if that is before what is tried for is given up in general.
 func (w *Worker) expiry(d *stream.Delivery, message store.Message) time.Time {
-	validity := defaultValidity
+	return d.Queued.Add(min(validityOf(message), w.GiveUp))
+}
+
+// validityOf is the validity period of a message.
+func validityOf(message store.Message) time.Duration {
 	if seconds, err := strconv.Atoi(message.Form.Get("ValidityPeriod")); err == nil && seconds > 0 {
-		validity = min(validity, time.Duration(seconds)*time.Second)
+		return min(defaultValidity, time.Duration(seconds)*time.Second)
 	}
-	return d.Queued.Add(min(validity, w.GiveUp))
+	return defaultValidity
 }
 
 // outgoingTrouble turns what kept a medium from being fetched into what ends its
@@ -106,7 +110,7 @@ func (w *Worker) outgoingTrouble(d *stream.Delivery, message store.Message, p *p
 	if time.Now().Before(w.expiry(d, message)) && !permanent(trouble, age) {
 		return err
 	}
-	return &unsendable{downloadCode(trouble.Reason), store.Failure{
+	return &unsendable{code: downloadCode(trouble.Reason), failure: store.Failure{
 		Index: p.record.Index, Reason: string(trouble.Reason), Detail: err.Error(), Status: trouble.Status,
 	}}
 }
@@ -123,12 +127,13 @@ func downloadCode(reason fetch.Reason) int {
 }
 
 func deletedMedium(i int) error {
-	return &unsendable{codeDownload, store.Failure{Index: i, Reason: reasonDeleted, Detail: fmt.Sprintf("medium %d was deleted", i)}}
+	return &unsendable{code: codeDownload, failure: store.Failure{Index: i, Reason: reasonDeleted, Detail: fmt.Sprintf("medium %d was deleted", i)}}
 }
 
 // unsendable says why a message cannot leave, now or later.
 type unsendable struct {
-	code    int // Twilio's
+	code    int    // Twilio's
+	text    string // that goes with it, for the client alone; one of ours if empty
 	failure store.Failure
 }
 

@@ -44,16 +44,16 @@ func (w *Worker) recall(ctx context.Context, d *stream.Delivery) (store.Message,
 	if err != nil {
 		return store.Message{}, err
 	}
-	direction := store.Inbound
+	direction, sent := store.Inbound, time.Time{}
 	if known.Direction != string(store.Inbound) {
-		direction = store.OutboundAPI
+		direction, sent = store.OutboundAPI, known.Date
 	}
 	zerolog.Ctx(ctx).Warn().Str("direction", known.Direction).Time("date", known.Date).Int("media", len(media)).
 		Msg("message is recalled from upstream")
 	message, _, err := w.Store.CreateMessage(ctx, store.Message{
 		Account: d.Account, SID: d.Message, Direction: direction, Status: known.Status,
 		From: known.From, To: known.To, Body: known.Body, NumMedia: len(media),
-		Form: form, Fingerprint: hook.fingerprint(), DateCreated: known.Date, DateUpdated: d.Queued,
+		Form: form, Fingerprint: hook.fingerprint(), DateCreated: known.Date, DateUpdated: d.Queued, DateSent: sent,
 	})
 	return message, err
 }

@@ -34,6 +34,12 @@ func (w *Worker) replay(ctx context.Context, d *stream.Delivery) outcome {
 		return w.judge(ctx, d, w.clear(ctx, d)) // nothing of a tombstone is worked on
 	}
 	if message.Outgoing != nil {
+		if string(d.Data) == stream.SendAgain {
+			message, err = w.sendAgain(ctx, message)
+		}
+		if err != nil {
+			return w.judge(ctx, d, err)
+		}
 		return w.advance(ctx, d, message)
 	}
 	hook, err := parseWebhook(message.Form)

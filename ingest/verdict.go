@@ -48,6 +48,8 @@ func verdict(err error, age, giveUp time.Duration) verb {
 		return done
 	case errors.Is(err, errStopping):
 		return handBack
+	case isWaiting(err):
+		return retry
 	case !ofHost && !ofAPI:
 		return retry
 	case age >= giveUp || ofHost && permanent(trouble, age) || ofAPI && !refusal.Temporary():
@@ -87,8 +89,12 @@ func permanentStatus(trouble *fetch.Error, age time.Duration) bool {
 
 // backoff is the delay before a Job's next delivery after its attempt-th: twice
 // as long each time, with jitter of a quarter either way, and never less than
-// what a host has asked for.
+// what a host has asked for. What waits for something of this house has a delay of
+// its own.
 func backoff(attempt int, err error) time.Duration {
+	if pause, ok := errors.AsType[*waiting](err); ok {
+		return pause.delay
+	}
 	delay := min(backoffFirst<<min(attempt-1, 10), backoffMost)
 	delay = time.Duration(float64(delay) * (0.75 + rand.Float64()/2))
 	asked := retryAfter(err)
@@ -112,6 +118,20 @@ func retryAfter(err error) time.Duration {
 		return refusal.RetryAfter
 	}
 	return 0
+}
+
+// waiting says that a Job is to be delivered again after a delay of its own.
+type waiting struct {
+	delay time.Duration
+	err   error
+}
+
+func (w *waiting) Error() string { return w.err.Error() }
+func (w *waiting) Unwrap() error { return w.err }
+
+func isWaiting(err error) bool {
+	_, ok := errors.AsType[*waiting](err)
+	return ok
 }
 
 // errStopping is the cause of a Job's context when the worker stops and the

@@ -128,6 +128,12 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (stream.Job,
 	if hook.status != "" {
 		job.Kind = stream.Status
 	}
+	if name := r.URL.Query().Get(messageParameter); name != "" && r.Method == http.MethodPost {
+		if job.Message, err = store.ParseMessageSID(name); err != nil || job.Kind != stream.Status {
+			return stream.Job{}, false, &refusal{http.StatusBadRequest, "the query names no message that a status is about"}
+		}
+		job.ID = fmt.Sprintf("st:%s:%s:%s", account, job.Message, hook.status)
+	}
 	if rc.Full != nil && rc.Full() {
 		return job, false, errFull
 	}

@@ -88,6 +88,8 @@ type Worker struct {
 	fits singleflight.Group // of outgoing messages, by fitName
 
 	poison poison
+
+	settle time.Duration // settleTime
 }
 
 // NewWorker returns a Worker that waits for [Worker.Run].
@@ -95,7 +97,7 @@ func NewWorker(o Options) *Worker {
 	o.Jobs = cmp.Or(o.Jobs, 16)
 	o.GiveUp = cmp.Or(o.GiveUp, 24*time.Hour)
 	o.Drain = cmp.Or(o.Drain, 20*time.Second)
-	return &Worker{Options: o, pictures: make(chan struct{}, runtime.GOMAXPROCS(0)), poison: newPoison()}
+	return &Worker{Options: o, pictures: make(chan struct{}, runtime.GOMAXPROCS(0)), poison: newPoison(), settle: settleTime}
 }
 
 // Run takes Jobs until ctx ends. It returns when those in hand are finished or,
@@ -216,7 +218,7 @@ func (w *Worker) work(ctx context.Context, d *stream.Delivery) outcome {
 	case stream.Outbound:
 		return w.outbound(ctx, d)
 	case stream.Status:
-		return w.judge(ctx, d, w.status(ctx, d))
+		return w.status(ctx, d)
 	case stream.Replay:
 		return w.replay(ctx, d)
 	case stream.Delete:

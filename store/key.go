@@ -26,6 +26,7 @@ const Original = "original"
 //	index/<AC>/from/<number>/<day>/<time>-<MM>    the numbers are hashed, and days
 //	index/<AC>/to/<number>/<day>/<time>-<MM>      and times count down, so that the
 //	index/<AC>/failed/<day>/<time>-<MM>-<name>    newest message comes first
+//	sent/<AC>/<MM>                  which message here a message of the provider's is
 //	upstream/<AC>.json              how far the provider's copies are deleted
 //	selftest/<random>               what OpenMinIO probes with
 //	ping                            never stored; what Ping asks for
@@ -37,6 +38,7 @@ const (
 	selfTestRoot = "selftest/"
 	fittingRoot  = "fitting/"
 	upstreamRoot = "upstream/"
+	claimRoot    = "sent/"
 	pingKey      = "ping"
 )
 
@@ -77,6 +79,10 @@ func blobFolder(account AccountSID, message MessageSID, media MediaSID) string {
 
 func fittingKey(account AccountSID, message MessageSID, media MediaSID) string {
 	return fittingRoot + account.s + "/" + message.s + "/" + media.s
+}
+
+func claimKey(account AccountSID, upstream MessageSID) string {
+	return claimRoot + account.s + "/" + upstream.s
 }
 
 func upstreamKey(account AccountSID) string { return upstreamRoot + account.s + recordSuffix }

@@ -1,5 +1,5 @@
 // Package upstream asks the provider's REST API for what it knows of messages and
-// media, and deletes its copies.
+// media, deletes its copies, and posts messages.
 //
 // It is not twilio-go, whose requests cannot be cancelled by a context, and which
 // fetches pages ahead in a goroutine that nobody can stop.
@@ -11,7 +11,8 @@
 // account. All requests of a [Client] together keep to one rate. What is answered
 // 429 or 5xx, or is cut off, is asked again with backoff, a few times; every
 // request may be repeated, because it reads or deletes. What then still fails is an
-// [*Error], or the context's error.
+// [*Error], or the context's error. To post a message is the exception: it is tried
+// once, and its error tells whether it can have arrived.
 package upstream
 
 import (
@@ -61,6 +62,7 @@ type Client struct {
 	origin   *url.URL
 	accounts map[store.AccountSID][]string
 	client   *http.Client
+	sender   *http.Client
 	limit    *rate.Limiter
 }
 
@@ -76,18 +78,25 @@ func New(origin *url.URL, accounts map[store.AccountSID][]string) *Client {
 			Transport:     &http.Transport{IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		limit: rate.NewLimiter(perSecond, perSecond),
+		sender: sender(),
+		limit:  rate.NewLimiter(perSecond, perSecond),
 	}
 }
 
-// Error is an answer that is not the one asked for, or the lack of one. It holds
-// nothing of the answer's text, which may quote phone numbers.
+// Error is an answer that is not the one asked for, or the lack of one.
 type Error struct {
 	Method, Path string
 	Status       int           // of HTTP; 0 without a whole answer
 	Code         int           // Twilio's (https://www.twilio.com/docs/api/errors); 0 if it gave none
 	RetryAfter   time.Duration // what it asked for; 0 if nothing
 	Err          error         // why there is no whole answer; nil otherwise
+
+	// Text is the message that comes with Code. It may quote phone numbers: it is
+	// not part of what Error says.
+	Text string
+	// Written says, of a message that was posted, that the provider may have got
+	// some of it.
+	Written bool
 }
 
 // Error names the request and what came of it.
@@ -190,17 +199,11 @@ func (c *Client) once(ctx context.Context, account store.AccountSID, token, meth
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err // the rest of it repeats the URL
-		}
-		trouble.Err = err
+		trouble.Err = withoutURL(err)
 		return trouble
 	}
 	defer response.Body.Close()
-	trouble.Status = response.StatusCode
-	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && seconds > 0 {
-		trouble.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	trouble.Status, trouble.RetryAfter = response.StatusCode, retryAfter(response)
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case ctx.Err() != nil:
@@ -214,6 +217,23 @@ func (c *Client) once(ctx context.Context, account store.AccountSID, token, meth
 	return trouble.read(body, v)
 }
 
+// withoutURL is what an error of net/http says besides repeating the URL.
+func withoutURL(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
+}
+
+// retryAfter is what an answer asks for, in whole seconds; 0 if nothing.
+func retryAfter(r *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(r.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
 // read reads an answer into v, unless it is an error, which it becomes.
 func (e *Error) read(body []byte, v any) error {
 	if e.Status == http.StatusOK && v != nil {
@@ -225,10 +245,16 @@ func (e *Error) read(body []byte, v any) error {
 	if v == nil && e.Status >= 200 && e.Status < 300 {
 		return nil
 	}
+	return e.explain(body)
+}
+
+// explain is e with what an answer says of the cause.
+func (e *Error) explain(body []byte) *Error {
 	var rest struct {
-		Code int `json:"code"`
+		Code    int    `json:"code"`
+		Message string `json:"message"`
 	}
 	_ = json.Unmarshal(body, &rest) // a proxy's error need not be JSON
-	e.Code = rest.Code
+	e.Code, e.Text = rest.Code, rest.Message
 	return e
 }
