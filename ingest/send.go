@@ -38,7 +38,7 @@ const (
 	noteTimeout = 10 * time.Second
 
 	// RetryFragment asks Twilio to retry a webhook that was answered 503 or not at
-	// all, five times (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
+	// all, up to five times within its 15 s (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
 	// Only the fragment of the URL that Twilio is given can say so; it never sends it.
 	RetryFragment = "#rc=5&rp=all"
 

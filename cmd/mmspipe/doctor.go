@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"mmspipe/ingest"
 	"mmspipe/ingest/upstream"
 	"mmspipe/store"
 
@@ -241,9 +242,9 @@ func (d doctor) numbers(ctx context.Context, client *upstream.Client, account st
 		var wrong error
 		switch {
 		case address != want:
-			wrong = fmt.Errorf("%s: Twilio calls %q, and this service is %s%s", n.PhoneNumber, n.SMSURL, want, retryFragment)
+			wrong = fmt.Errorf("%s: Twilio calls %q, and this service is %s%s", n.PhoneNumber, n.SMSURL, want, ingest.RetryFragment)
 		case fragment == "":
-			wrong = fmt.Errorf("%s: Twilio does not retry what is answered 503; append %s to the URL", n.PhoneNumber, retryFragment)
+			wrong = fmt.Errorf("%s: Twilio does not retry what is answered 503; append %s to the URL", n.PhoneNumber, ingest.RetryFragment)
 		}
 		all = append(all, found("webhook", wrong, n.PhoneNumber+": "+n.SMSURL))
 	}

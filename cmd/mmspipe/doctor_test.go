@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mmspipe/ingest"
 	"mmspipe/ingest/signature"
 	"mmspipe/ingest/simulate"
 )
@@ -67,7 +68,7 @@ func TestDoctorHook(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	p := startOn(t, backends[0])
 	right := []string{"doctor", "--accounts=" + testAccount + ":" + testToken, "--public-url=" + p.public, "--upstream=" + p.twilio.Origin()}
-	p.twilio.SetNumbers(simulate.Number{PhoneNumber: "+15005550006", SMSURL: p.public + "/webhooks/twilio" + retryFragment})
+	p.twilio.SetNumbers(simulate.Number{PhoneNumber: "+15005550006", SMSURL: p.public + "/webhooks/twilio" + ingest.RetryFragment})
 	out := p.want(0, "webhook", right...)
 	for line := range strings.Lines(out) {
 		if !strings.HasPrefix(line, "ok") {
@@ -79,7 +80,7 @@ func TestDoctor(t *testing.T) {
 		simulate.Number{PhoneNumber: "+15005550007", SMSURL: p.public + "/webhooks/twilio"},
 	)
 	out = p.want(1, "2 things want mending", right...)
-	for _, part := range []string{"Twilio calls \"https://elsewhere.example.com/sms\"", "append " + retryFragment} {
+	for _, part := range []string{"Twilio calls \"https://elsewhere.example.com/sms\"", "append " + ingest.RetryFragment} {
 		if !strings.Contains(out, part) {
 			t.Errorf("want %q in\n%s", part, out)
 		}

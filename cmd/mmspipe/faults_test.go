@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"mmspipe/ingest"
 	"mmspipe/ingest/simulate"
 	"mmspipe/store"
 	"mmspipe/store/storetest"
@@ -112,7 +113,7 @@ func newSite(t *testing.T, binary string, length time.Duration, prepare func(*si
 	maps.Copy(s.env, map[string]string{"MMSPIPE_LISTEN": public, "MMSPIPE_ADMIN_LISTEN": admin, "MMSPIPE_SECRET": testSecret})
 	s.storeIn(t.TempDir())
 	prepare(s)
-	twilio.SetWebhook(s.public + "/webhooks/twilio" + retryFragment)
+	twilio.SetWebhook(s.public + "/webhooks/twilio" + ingest.RetryFragment)
 	s.load = newLoad(t, twilio, s.trouble)
 	s.mmspipe = newProcess(t, "mmspipe", s.env, binary, "serve")
 	s.mmspipe.start()

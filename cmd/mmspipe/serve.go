@@ -10,11 +10,6 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// retryFragment asks Twilio to retry a webhook that was answered 503 or not at
-// all, up to five times within its 15 s
-// (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
-const retryFragment = "#rc=5&rp=all"
-
 type serveCommand struct {
 	settings `embed:""`
 }

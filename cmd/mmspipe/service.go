@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -202,7 +203,7 @@ func (s *service) startWorker(context.Context) error {
 		Fetcher: fetch.New(fetch.Options{Upstream: s.upstream, Allow: s.fetchAllow, MaxBytes: s.maxMedia, Slots: s.workers, Cache: bodies}),
 		Fitter:  resize.New(resize.Options{Memory: s.fitMemory, MaxPixels: s.maxPixels}),
 		Log:     s.log, TempDir: s.tempDir(), Jobs: s.workers, GiveUp: s.giveUp, Drain: drainTimeout, Hold: s.disk.full,
-		API: s.twilio, PublicURL: s.publicURL, Links: link.New(s.secret), Route: s.route, FitCache: fits,
+		API: s.twilio, PublicURL: s.publicURL, Links: link.New(s.secret), Route: s.route, FitCache: fits, Relay: s.relay,
 	})
 	if err := s.startRecheck(worker); err != nil { // stopped after the worker
 		return err
@@ -310,13 +311,16 @@ func (s *service) mediaAPI() http.Handler {
 
 // webhookURL is what Twilio is given.
 func (s *service) webhookURL() string {
-	return s.publicURL.JoinPath("webhooks/twilio").String() + retryFragment
+	return s.publicURL.JoinPath("webhooks/twilio").String() + ingest.RetryFragment
 }
 
 // announce logs what the service listens on and what it uses.
 func (s *service) announce() {
 	s.log.Info().Stringer("public", s.public.Addr()).Stringer("admin", s.admin.Addr()).Str("queue", s.queue).
-		Str("objects", s.objects).Str("media_auth", s.mediaAuth).Str("webhook", s.webhookURL()).Msg("serving")
+		Str("objects", s.objects).Str("media_auth", s.mediaAuth).Str("webhook", s.webhookURL()).Bool("relay", s.relay).Msg("serving")
+	if address, err := netip.ParseAddr(s.publicURL.Hostname()); s.relay && err == nil && address.IsLoopback() {
+		s.log.Warn().Stringer("public_url", s.publicURL).Msg("--relay is set, and a provider elsewhere reaches neither the links to media nor what takes the status callbacks: set --public-url")
+	}
 }
 
 // describe tells the same to a person.

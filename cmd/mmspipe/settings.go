@@ -53,6 +53,7 @@ type settings struct {
 	S3PublicEndpoint string `setting:"" group:"Backends" name:"s3-public-endpoint" placeholder:"ORIGIN" help:"Where browsers reach it, such as https://s3.example.com. Links to media lead there if set."`
 
 	Upstream       string `setting:"" group:"Media" default:"https://api.twilio.com" placeholder:"ORIGIN" help:"The provider's API."`
+	Relay          string `setting:"" group:"Media" default:"false" placeholder:"true|false" help:"Send outgoing messages through the provider when they are ready, with links to their media under --public-url. Without it they stay queued, and mms.ready says what another sender needs."`
 	DeleteUpstream string `setting:"" group:"Media" default:"false" placeholder:"true|false" help:"Delete the provider's copies of media a day after they came, once what is stored has been read again and found good."`
 	FetchAllow     string `setting:"" group:"Media" placeholder:"CIDR:PORT,…" help:"Addresses that may be fetched from although they are private or on another port than 80 and 443."`
 	MaxMedia       string `setting:"" group:"Media" default:"32MiB" placeholder:"BYTES" help:"Size of a medium at most."`
@@ -87,6 +88,7 @@ type config struct {
 	s3                             *store.MinIOOptions // nil: a directory
 
 	upstream       *url.URL
+	relay          bool
 	deleteUpstream bool
 	fetchAllow     []fetch.Allow
 	maxMedia       int64
@@ -128,6 +130,7 @@ func (s settings) parse() (config, error) {
 	c.mediaAuth = parsed(&m, "media-auth", s.MediaAuth, oneOf("public", "required"))
 
 	c.upstream = parsed(&m, "upstream", s.Upstream, parseOrigin)
+	c.relay = parsed(&m, "relay", s.Relay, strconv.ParseBool)
 	c.deleteUpstream = parsed(&m, "delete-upstream", s.DeleteUpstream, strconv.ParseBool)
 	c.fetchAllow = parsed(&m, "fetch-allow", s.FetchAllow, fetch.ParseAllow)
 	c.maxMedia = parsed(&m, "max-media", s.MaxMedia, parseBytes)

@@ -115,6 +115,14 @@ func (o *Operator) reconcile(ctx context.Context, account store.AccountSID, m up
 	if m.NumMedia == 0 {
 		return nil
 	}
+	_, err := o.Store.Claimed(ctx, account, m.SID)
+	if err == nil { // it was sent from here, and has its media under another SID
+		r.Messages++
+		return nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
 	missing, gone, err := o.compare(ctx, account, m)
 	if err != nil {
 		return err
