@@ -109,6 +109,11 @@ func (e *Eraser) unannounced(ctx context.Context, m store.Message, sum *Erased) 
 	if out := m.Outgoing; out != nil && out.Failure != nil && out.Failure.Announced == 0 {
 		events = append(events, outgoingFailedEvent(m, *out.Failure))
 	}
+	for what, forward := range m.Forwards {
+		if f := forward.Failure; f != nil && f.Announced == 0 {
+			events = append(events, forwardFailedEvent(m.Account, m.SID, what, *f))
+		}
+	}
 	for _, event := range events {
 		sequence, err := e.Streams.Publish(ctx, event)
 		if err != nil {

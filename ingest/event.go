@@ -84,6 +84,8 @@ const (
 	reasonUnknown = "unknown-outcome"
 	// reasonDeleted: a medium of an outgoing message was deleted before it left.
 	reasonDeleted = "deleted"
+	// reasonForward: an application did not take a webhook.
+	reasonForward = "forward"
 )
 
 type statusData struct {
@@ -238,6 +240,19 @@ func failedEvent(m store.Message, media store.MediaSID, f store.Failure) stream.
 		Data: failedData{
 			AccountSID: m.Account, MessageSID: m.SID, MediaSID: &media, Index: f.Index,
 			Reason: f.Reason, Detail: f.Detail, Status: f.Status, Attempts: f.Attempts,
+		},
+	}
+}
+
+// forwardFailedEvent is a failed event of the message: of a webhook that was to be
+// posted on, by its name among the message's forwards.
+func forwardFailedEvent(account store.AccountSID, message store.MessageSID, what string, f store.Failure) stream.Event {
+	return stream.Event{
+		Type: stream.EventFailed, Account: account,
+		ID:      fmt.Sprintf("failed:%s:%s:forward:%s:%d", account, message, what, f.Job),
+		Subject: message.String(), Time: f.Date,
+		Data: failedData{
+			AccountSID: account, MessageSID: message, Reason: f.Reason, Detail: f.Detail, Status: f.Status, Attempts: f.Attempts,
 		},
 	}
 }

@@ -123,7 +123,7 @@ func (w *Worker) intend(ctx context.Context, message store.Message) (store.Messa
 		case m.Final() || m.Outgoing.Upstream != (store.MessageSID{}):
 			return errOvertaken
 		case !m.Outgoing.Intent.IsZero():
-			return &waiting{settleTime, errSettling}
+			return &delayed{settleTime, errSettling}
 		}
 		m.Outgoing.Intent = now
 		return nil
@@ -135,7 +135,7 @@ func (w *Worker) unanswered(ctx context.Context, d *stream.Delivery, message sto
 	trouble, posted := errors.AsType[*upstream.Error](why)
 	if posted && trouble.Outcome() == upstream.Unknown {
 		zerolog.Ctx(ctx).Warn().Err(why).Msg("nobody knows whether the provider has the message; it is not sent again")
-		return &waiting{w.settle, why}
+		return &delayed{w.settle, why}
 	}
 	_, err := w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
 		if m.Outgoing == nil || !m.Outgoing.Intent.Equal(message.Outgoing.Intent) {
@@ -153,7 +153,7 @@ func (w *Worker) unanswered(ctx context.Context, d *stream.Delivery, message sto
 		}}
 	}
 	if posted { // it is tried again as long as the message is valid, whatever the Job's age
-		return &waiting{backoff(d.Attempt, trouble), why}
+		return &delayed{backoff(d.Attempt, trouble), why}
 	}
 	return why
 }
@@ -224,17 +224,17 @@ func (w *Worker) announceSent(ctx context.Context, message store.Message) error 
 func (w *Worker) resolve(ctx context.Context, d *stream.Delivery, message store.Message) error {
 	age := time.Since(message.Outgoing.Intent)
 	if age < w.settle {
-		return &waiting{w.settle - age, errSettling}
+		return &delayed{w.settle - age, errSettling}
 	}
 	found, err := w.candidates(ctx, message)
 	switch {
 	case err != nil && age < w.GiveUp:
-		return &waiting{backoff(d.Attempt, err), err}
+		return &delayed{backoff(d.Attempt, err), err}
 	case len(found) == 1:
 		zerolog.Ctx(ctx).Warn().Stringer("upstreamSid", found[0].SID).Msg("the provider has the message")
 		return w.left(ctx, message, found[0].SID, found[0].Status)
 	case err == nil && len(found) == 0 && age < 2*w.settle: // it may not be listed yet
-		return &waiting{2*w.settle - age, errSettling}
+		return &delayed{2*w.settle - age, errSettling}
 	}
 	return &unsendable{code: codeUnknown, failure: store.Failure{
 		Reason: reasonUnknown,

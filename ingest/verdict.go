@@ -43,12 +43,13 @@ const (
 func verdict(err error, age, giveUp time.Duration) verb {
 	trouble, ofHost := errors.AsType[*fetch.Error](err)
 	refusal, ofAPI := errors.AsType[*upstream.Error](err)
+	_, hasDelay := errors.AsType[*delayed](err)
 	switch {
 	case err == nil, errors.Is(err, errDeleted):
 		return done
 	case errors.Is(err, errStopping):
 		return handBack
-	case isWaiting(err):
+	case hasDelay:
 		return retry
 	case !ofHost && !ofAPI:
 		return retry
@@ -89,11 +90,10 @@ func permanentStatus(trouble *fetch.Error, age time.Duration) bool {
 
 // backoff is the delay before a Job's next delivery after its attempt-th: twice
 // as long each time, with jitter of a quarter either way, and never less than
-// what a host has asked for. What waits for something of this house has a delay of
-// its own.
+// what a host has asked for. An error may have a delay of its own.
 func backoff(attempt int, err error) time.Duration {
-	if pause, ok := errors.AsType[*waiting](err); ok {
-		return pause.delay
+	if own, ok := errors.AsType[*delayed](err); ok {
+		return own.after
 	}
 	delay := min(backoffFirst<<min(attempt-1, 10), backoffMost)
 	delay = time.Duration(float64(delay) * (0.75 + rand.Float64()/2))
@@ -118,20 +118,6 @@ func retryAfter(err error) time.Duration {
 		return refusal.RetryAfter
 	}
 	return 0
-}
-
-// waiting says that a Job is to be delivered again after a delay of its own.
-type waiting struct {
-	delay time.Duration
-	err   error
-}
-
-func (w *waiting) Error() string { return w.err.Error() }
-func (w *waiting) Unwrap() error { return w.err }
-
-func isWaiting(err error) bool {
-	_, ok := errors.AsType[*waiting](err)
-	return ok
 }
 
 // errStopping is the cause of a Job's context when the worker stops and the

@@ -56,14 +56,22 @@ type Receiver struct {
 	ReceiverOptions
 	origin   string
 	failures *rest.Failures
+	patience time.Duration // for an application's answer
 }
 
-// ReceiverOptions are what a [Receiver] works with. All but Full are required.
+// ReceiverOptions are what a [Receiver] works with. All up to Log are required.
 type ReceiverOptions struct {
 	PublicURL *url.URL // origin under which Twilio reaches it, which is signed
 	Accounts  Accounts
 	Streams   *stream.Streams
 	Log       zerolog.Logger
+
+	// Forward is where each account's webhooks are posted on; nowhere if absent.
+	// It needs Store.
+	Forward map[store.AccountSID]*url.URL
+	Store   *store.Store
+	// Replies, if set, has inbound webhooks posted by the receiver itself.
+	Replies *Replies
 
 	// Full, if set, tells that nothing can be queued now.
 	Full func() bool
@@ -72,7 +80,7 @@ type ReceiverOptions struct {
 // NewReceiver returns a Receiver.
 func NewReceiver(o ReceiverOptions) *Receiver {
 	origin := url.URL{Scheme: o.PublicURL.Scheme, Host: o.PublicURL.Host}
-	return &Receiver{ReceiverOptions: o, origin: origin.String(), failures: rest.NewFailures()}
+	return &Receiver{ReceiverOptions: o, origin: origin.String(), failures: rest.NewFailures(), patience: replyPatience}
 }
 
 // refusal is an answer other than 200.
@@ -90,7 +98,7 @@ var errForbidden = &refusal{http.StatusForbidden, "the signature does not match"
 // ServeHTTP implements http.Handler.
 func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	job, duplicate, err := rc.receive(w, r)
+	job, forward, duplicate, err := rc.receive(w, r)
 	line := rc.Log.Info()
 	if err != nil {
 		line = rc.Log.Warn().Err(err)
@@ -108,40 +116,63 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the queue is not available; try again", http.StatusServiceUnavailable)
 	default:
 		line.Int("status", http.StatusOK).Msg("webhook queued")
-		w.Header().Set("Content-Type", "text/xml")
-		_, _ = io.WriteString(w, emptyTwiML)
+		rc.answer(w, r, forward)
 	}
 }
 
-// receive takes a webhook to an acknowledged Job. The Job is the zero value for
-// what was refused.
-func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (stream.Job, bool, error) {
+// receive takes a webhook to an acknowledged Job, and to a second one if it is to
+// be posted on. The Job is the zero value for what was refused, and forward for what
+// is not posted on or was queued before.
+func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (job, forward stream.Job, duplicate bool, err error) {
 	account, form, err := rc.admit(w, r)
 	if err != nil {
-		return stream.Job{}, false, rc.slowDown(w, r, err)
+		return job, forward, false, rc.slowDown(w, r, err)
 	}
 	hook, err := parseWebhook(form)
 	if err != nil {
-		return stream.Job{}, false, &refusal{http.StatusBadRequest, err.Error()}
+		return job, forward, false, &refusal{http.StatusBadRequest, err.Error()}
 	}
-	job := stream.Job{Kind: stream.Inbound, Account: account, Message: hook.message, ID: hook.jobID(), Data: []byte(form.Encode())}
-	if hook.status != "" {
-		job.Kind = stream.Status
-	}
-	if name := r.URL.Query().Get(messageParameter); name != "" && r.Method == http.MethodPost {
-		if job.Message, err = store.ParseMessageSID(name); err != nil || job.Kind != stream.Status {
-			return stream.Job{}, false, &refusal{http.StatusBadRequest, "the query names no message that a status is about"}
-		}
-		job.ID = fmt.Sprintf("st:%s:%s:%s", account, job.Message, hook.status)
+	job, err = hook.job(r)
+	if err != nil {
+		return stream.Job{}, forward, false, err
 	}
 	if rc.Full != nil && rc.Full() {
-		return job, false, errFull
+		return job, forward, false, errFull
 	}
 	// A client that hangs up does not stop the publish: the message is here.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), publishTimeout)
 	defer cancel()
-	duplicate, err := rc.Streams.PublishJob(ctx, job)
-	return job, duplicate, err
+	duplicate, err = rc.Streams.PublishJob(ctx, job)
+	// Whoever posted a message to the API is told of it by the worker.
+	if err != nil || rc.Forward[account] == nil || job.Message != hook.message {
+		return job, forward, duplicate, err
+	}
+	forward = forwardJob(rc.Store, hook)
+	again, err := rc.Streams.PublishJob(ctx, forward)
+	if again {
+		forward = stream.Job{}
+	}
+	return job, forward, duplicate, err
+}
+
+// job is what a webhook asks for. A status callback whose URL names the message here
+// that it is about (that URL was given to the provider with the message, and all of
+// it is signed) is about that one, whatever the provider calls it.
+func (h webhook) job(r *http.Request) (stream.Job, error) {
+	job := stream.Job{Kind: stream.Inbound, Account: h.account, Message: h.message, ID: h.jobID(), Data: []byte(h.form.Encode())}
+	if h.status != "" {
+		job.Kind = stream.Status
+	}
+	name := r.URL.Query().Get(messageParameter)
+	if name == "" || r.Method != http.MethodPost {
+		return job, nil
+	}
+	var err error
+	if job.Message, err = store.ParseMessageSID(name); err != nil || job.Kind != stream.Status {
+		return job, &refusal{http.StatusBadRequest, "the query names no message that a status is about"}
+	}
+	job.ID = fmt.Sprintf("st:%s:%s:%s", h.account, job.Message, h.status)
+	return job, nil
 }
 
 // errFull says that nothing is queued now because there is no room on disk.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/relay"
 	"mmspipe/ingest/upstream"
 	"mmspipe/resize"
 	"mmspipe/store"
@@ -65,6 +66,10 @@ type Options struct {
 	Links     link.Signer
 	// Forward is where each account's webhooks are posted on; nowhere if absent.
 	Forward map[store.AccountSID]*url.URL
+	// Poster posts them; one that reaches public addresses alone if nil.
+	Poster *relay.Client
+	// Reply says that the receiver posts inbound webhooks first; see [Replies].
+	Reply bool
 	// Relay says that outgoing messages that are ready are handed to the provider.
 	Relay bool
 	// Route chooses the profile of an outgoing message; Profile if nil.
@@ -89,7 +94,8 @@ type Worker struct {
 
 	poison poison
 
-	settle time.Duration // settleTime
+	replyHold time.Duration // for which webhooks are left to the receiver if Reply is set
+	settle    time.Duration // settleTime
 }
 
 // NewWorker returns a Worker that waits for [Worker.Run].
@@ -97,7 +103,12 @@ func NewWorker(o Options) *Worker {
 	o.Jobs = cmp.Or(o.Jobs, 16)
 	o.GiveUp = cmp.Or(o.GiveUp, 24*time.Hour)
 	o.Drain = cmp.Or(o.Drain, 20*time.Second)
-	return &Worker{Options: o, pictures: make(chan struct{}, runtime.GOMAXPROCS(0)), poison: newPoison(), settle: settleTime}
+	if o.Poster == nil {
+		o.Poster = relay.New(nil)
+	}
+	return &Worker{
+		Options: o, pictures: make(chan struct{}, runtime.GOMAXPROCS(0)), poison: newPoison(), replyHold: replyHold, settle: settleTime,
+	}
 }
 
 // Run takes Jobs until ctx ends. It returns when those in hand are finished or,
@@ -167,7 +178,11 @@ func (w *Worker) do(work context.Context, d *stream.Delivery) {
 	w.poison.settled(d)
 	switch result.verb {
 	case retry:
-		log.Warn().Err(result.err).Msg("job delayed")
+		line := log.Warn()
+		if errors.Is(result.err, errNotYet) {
+			line = log.Debug()
+		}
+		line.Err(result.err).Msg("job delayed")
 	case handBack:
 		log.Info().Msg("job handed back")
 	default:
@@ -221,6 +236,8 @@ func (w *Worker) work(ctx context.Context, d *stream.Delivery) outcome {
 		return w.status(ctx, d)
 	case stream.Replay:
 		return w.replay(ctx, d)
+	case stream.Forward:
+		return w.forward(ctx, d)
 	case stream.Delete:
 		return w.judge(ctx, d, w.delete(ctx, d))
 	}

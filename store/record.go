@@ -175,6 +175,8 @@ type Forward struct {
 	Status   int       `json:"status,omitempty"`  // last HTTP status of the application
 	Date     time.Time `json:"date"`              // of the last attempt
 	Failure  *Failure  `json:"failure,omitempty"` // why it was given up, nil if it was not
+	// Form is a status callback that was given up, so that it can be posted again.
+	Form url.Values `json:"form,omitempty"`
 }
 
 // Failure says why a medium, a forward or an outgoing message was given up.

@@ -17,6 +17,7 @@ import (
 
 	"mmspipe/ingest"
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/relay"
 	"mmspipe/ingest/upstream"
 	"mmspipe/resize"
 	"mmspipe/store"
@@ -204,6 +205,7 @@ func (s *service) startWorker(context.Context) error {
 		Fitter:  resize.New(resize.Options{Memory: s.fitMemory, MaxPixels: s.maxPixels}),
 		Log:     s.log, TempDir: s.tempDir(), Jobs: s.workers, GiveUp: s.giveUp, Drain: drainTimeout, Hold: s.disk.full,
 		API: s.twilio, PublicURL: s.publicURL, Links: link.New(s.secret), Route: s.route, FitCache: fits, Relay: s.relay,
+		Forward: s.forward, Poster: s.poster(), Reply: s.forwardReply,
 	})
 	if err := s.startRecheck(worker); err != nil { // stopped after the worker
 		return err
@@ -245,6 +247,9 @@ func (s *service) openCaches() (bodies, fits *fetch.Cache, err error) {
 	return bodies, fits, err
 }
 
+// poster posts webhooks to applications.
+func (s *service) poster() *relay.Client { return relay.New(s.fetchAllow) }
+
 // startServers answers requests on both listeners.
 func (s *service) startServers(ctx context.Context) error {
 	health := &health{service: s}
@@ -269,6 +274,10 @@ func (s *service) startServers(ctx context.Context) error {
 // it takes none.
 func (s *service) receiver() http.Handler {
 	o := ingest.ReceiverOptions{PublicURL: s.publicURL, Accounts: s.accounts, Streams: s.streams, Log: s.log}
+	o.Forward, o.Store = s.forward, s.records
+	if s.forwardReply {
+		o.Replies = &ingest.Replies{Poster: s.poster(), Upstream: s.upstream}
+	}
 	if s.embedded != nil {
 		o.Full = s.disk.full
 	}

@@ -63,6 +63,9 @@ type settings struct {
 	FitMemory      string `setting:"" group:"Media" default:"512MiB" placeholder:"BYTES" help:"Memory that all pictures being decoded may take together."`
 	MaxPixels      string `setting:"" group:"Media" placeholder:"N" help:"Pixels of a picture at most; larger ones are kept as they came. 100,000,000 of JPEG and 40,000,000 of other formats unless set."`
 
+	Forward     string `setting:"" group:"Forwarding" placeholder:"URL|AC…=URL,…" help:"Your application, to which every webhook is posted on, signed as Twilio signs: one URL for all accounts, or one for each."`
+	ForwardMode string `setting:"" group:"Forwarding" default:"queue" placeholder:"queue|reply" help:"queue: webhooks are posted once their media are stored. reply: they are posted at once, and your application's TwiML answers Twilio."`
+
 	Workers   string `setting:"" group:"Running" default:"16" placeholder:"N" help:"Messages worked on at once."`
 	GiveUp    string `setting:"" group:"Running" default:"24h" placeholder:"DURATION" help:"How long a medium that can not be had is tried for."`
 	FeedAge   string `setting:"" group:"Running" default:"720h" placeholder:"DURATION" help:"How long events are kept."`
@@ -97,6 +100,9 @@ type config struct {
 	fetchCache     int64 // 0: nothing is kept
 	fitMemory      int64
 	maxPixels      int // 0: the defaults of package resize
+
+	forward      map[store.AccountSID]*url.URL // nowhere if absent
+	forwardReply bool
 
 	workers         int
 	giveUp, feedAge time.Duration
@@ -160,12 +166,58 @@ func (s settings) parse() (config, error) {
 	c.logLevel = parsed(&m, "log-level", s.LogLevel, parseLevel)
 	c.logFormat = parsed(&m, "log-format", s.LogFormat, oneOf("auto", "console", "json"))
 
+	s.parseForward(&c, &m)
 	s.parseBackends(&c, &m)
 	s.parseRoles(&c, &m)
 	if len(c.accounts) == 0 && s.Accounts == "" && s.AccountsFile == "" {
 		m.check("accounts", errors.New("no account is set; give the account's SID and auth token as AC…:TOKEN"))
 	}
 	return c, errors.Join(m...)
+}
+
+// parseForward reads where webhooks are posted on, which is one URL or one for each
+// account. URLs may hold passwords and do not reach an error.
+func (s settings) parseForward(c *config, m *mistakes) {
+	mode := parsed(m, "forward-mode", s.ForwardMode, oneOf("queue", "reply"))
+	c.forwardReply = mode == "reply" && s.Forward != ""
+	c.forward = map[store.AccountSID]*url.URL{}
+	if s.Forward == "" {
+		return
+	}
+	if !strings.HasPrefix(s.Forward, "AC") {
+		all, err := parseApplication(s.Forward)
+		m.check("forward", err)
+		for account := range c.accounts {
+			c.forward[account] = all
+		}
+		return
+	}
+	for i, entry := range strings.Split(s.Forward, ",") {
+		name, address, _ := strings.Cut(strings.TrimSpace(entry), "=")
+		account, err := store.ParseAccountSID(name)
+		if err != nil {
+			m.check("forward", fmt.Errorf("entry %d: the text before the first equals sign is not an account SID", i+1))
+			continue
+		}
+		if c.accounts[account] == nil {
+			m.check("forward", fmt.Errorf("entry %d: %s is not among the accounts", i+1, account))
+		}
+		if c.forward[account] != nil {
+			m.check("forward", fmt.Errorf("entry %d: %s is repeated", i+1, account))
+		}
+		if c.forward[account], err = parseApplication(address); err != nil {
+			m.check("forward", fmt.Errorf("entry %d, %s: %w", i+1, account, err))
+		}
+	}
+}
+
+// parseApplication reads a URL that webhooks are posted to.
+func parseApplication(s string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSpace(s))
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("it is not a URL such as https://app.example.com/sms")
+	}
+	return u, nil
 }
 
 // parseBackends reads what must be right together about NATS and S3.

@@ -394,7 +394,7 @@ func (e *Error) because(parent, ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
 		e.Reason, e.Err = Timeout, cause
-	case errors.Is(err, errForbidden):
+	case errors.Is(err, ErrForbidden):
 		e.Reason = ForbiddenAddress
 	case ofNetwork && network.Timeout():
 		e.Reason, e.Err = Timeout, spoken(err)

@@ -55,8 +55,6 @@ func ParseAllow(s string) ([]Allow, error) {
 // and its exceptions.
 type guard []Allow
 
-var errForbidden = errors.New("the address is not to be fetched from")
-
 // public knows IANA's special purpose registries, and nothing of IPv6 outside
 // global unicast: so NAT64, IPv4-mapped and unique local addresses are refused
 // with the rest, and 6to4 and Teredo by their prefixes.
@@ -67,16 +65,26 @@ var public = ssrf.New()
 func (g guard) control(_ context.Context, network, address string, c syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: %s", errForbidden, address)
+		return fmt.Errorf("%w: %s", ErrForbidden, address)
 	}
 	ip := to.Addr().Unmap().WithZone("")
 	if slices.ContainsFunc(g, func(a Allow) bool { return a.Port == to.Port() && a.Prefix.Contains(ip) }) {
 		return nil
 	}
 	if err := public.Safe(network, netip.AddrPortFrom(ip, to.Port()).String(), c); err != nil || isISATAP(ip) {
-		return errForbidden
+		return ErrForbidden
 	}
 	return nil
+}
+
+// ErrForbidden is wrapped by the error of a connection that the guard refused.
+var ErrForbidden = errors.New("the address is not to be connected to")
+
+// Guard returns the DialContext of a dialer that connects to public addresses on
+// ports 80 and 443 and to those of allow, and to no other: for whoever sends
+// something to an address that is not trusted. What it refuses is [ErrForbidden].
+func Guard(allow []Allow, dialer net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return guard(allow).dial(dialer)
 }
 
 // dial returns the DialContext of a dialer behind the guard. A name is forbidden
@@ -94,7 +102,7 @@ func (g guard) dial(dialer net.Dialer) func(ctx context.Context, network, addres
 			return err
 		}
 		conn, err := dialer.DialContext(ctx, network, address)
-		if errors.Is(err, errForbidden) && permitted.Load() {
+		if errors.Is(err, ErrForbidden) && permitted.Load() {
 			err = &net.OpError{Op: "dial", Net: network, Err: errors.New("no address that is permitted can be reached")}
 		}
 		return conn, err

@@ -72,7 +72,7 @@ func TestGuard(t *testing.T) {
 		if address[0] == '[' {
 			network = "tcp6"
 		}
-		if err := guard(allows).control(t.Context(), network, address, nil); (err == nil) != want || err != nil && !errors.Is(err, errForbidden) {
+		if err := guard(allows).control(t.Context(), network, address, nil); (err == nil) != want || err != nil && !errors.Is(err, ErrForbidden) {
 			t.Errorf("%s: %v, want it allowed: %v", address, err, want)
 		}
 	}

@@ -88,15 +88,48 @@ type Delivery struct {
 }
 
 // First tells whether no Job of the same kind, account and Order that was published
-// earlier is still in the queue. Those that are not first are to be given back with
-// a short delay.
+// earlier is still in the queue, and the Job itself is. Those that are not first are
+// to be given back with a short delay.
 func (d *Delivery) First(ctx context.Context) (bool, error) {
-	subject := fmt.Sprintf("mms.job.%s.%s.*.%s", d.Kind, d.Account, d.Order)
-	msg, err := d.jobs.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject)) // or the next
-	if err != nil {
-		return false, fmt.Errorf("look for jobs before %d: %w", d.Sequence, err)
+	msg, err := firstOf(ctx, d.jobs, d.Job)
+	return msg != nil && msg.Sequence == d.Sequence, err
+}
+
+// First returns the sequence of a Job that was published if no other of the same
+// kind, account and Order is in the queue before it, and 0 otherwise.
+func (s *Streams) First(ctx context.Context, job Job) (uint64, error) {
+	msg, err := firstOf(ctx, s.jobs, job)
+	if err != nil || msg == nil || msg.Header.Get(nats.MsgIdHdr) != job.ID {
+		return 0, err
 	}
-	return msg.Sequence >= d.Sequence, nil
+	return msg.Sequence, nil
+}
+
+// firstOf returns the oldest message in job's order, nil if there is none.
+func firstOf(ctx context.Context, jobs jetstream.Stream, job Job) (*jetstream.RawStreamMsg, error) {
+	subject := fmt.Sprintf("mms.job.%s.%s.*.%s", job.Kind, job.Account, job.Order)
+	msg, err := jobs.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject)) // or the next
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for jobs before %s: %w", job.Message, err)
+	}
+	return msg, nil
+}
+
+// Queued tells whether a Job without an Order about a message is in the queue, in
+// hand or not: whether its media may still be coming.
+func (s *Streams) Queued(ctx context.Context, account store.AccountSID, message store.MessageSID) (bool, error) {
+	subject := fmt.Sprintf("mms.job.*.%s.%s", account, message)
+	_, err := s.jobs.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject)) // or the next
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for jobs of %s: %w", message, err)
+	}
+	return true, nil
 }
 
 // Ack removes the Job from the queue. It waits for the server's word.

@@ -52,8 +52,17 @@ func (s *Streams) RemoveJobs(ctx context.Context, remove func(Job) (bool, error)
 		if !yes {
 			continue
 		}
-		if err := s.jobs.SecureDeleteMsg(ctx, sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return fmt.Errorf("remove job %d: %w", sequence, err)
+		if err := s.RemoveJob(ctx, sequence); err != nil {
+			return err
 		}
 	}
+}
+
+// RemoveJob overwrites and removes the Job at a sequence, in hand or not. It is no
+// error if it is gone.
+func (s *Streams) RemoveJob(ctx context.Context, sequence uint64) error {
+	if err := s.jobs.SecureDeleteMsg(ctx, sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("remove job %d: %w", sequence, err)
+	}
+	return nil
 }
