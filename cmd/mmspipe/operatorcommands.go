@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mmspipe/ingest/operate"
+	"mmspipe/store"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -67,7 +68,7 @@ type failedCommand struct {
 
 // Help is the long form of the subcommand's help.
 func (failedCommand) Help() string {
-	return "One line for each medium that was given up, those of the newest message first: a table in a terminal, else a JSON object on each line. mmspipe replay tries them again. The exit status is 0 if there are any and 3 if there are none."
+	return "One line for each medium, each webhook to be posted on and each outgoing message that was given up, those of the newest message first: a table in a terminal, else a JSON object on each line. mmspipe replay tries them again. The exit status is 0 if there are any and 3 if there are none."
 }
 
 // Run lists failures.
@@ -85,7 +86,7 @@ func (cmd failedCommand) Run(ctx context.Context, std stdio) error {
 	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	asJSON := cmd.JSON || !isTerminal(std.out)
 	if !asJSON {
-		fmt.Fprintln(table, "GIVEN UP\tMESSAGE\tMEDIUM\tREASON\tSTATUS\tTRIES")
+		fmt.Fprintln(table, "GIVEN UP\tMESSAGE\tWHAT\tREASON\tSTATUS\tTRIES")
 	}
 	n := 0
 	err = read(body, false, func(l line[operate.Failure]) error {
@@ -94,7 +95,7 @@ func (cmd failedCommand) Run(ctx context.Context, std stdio) error {
 		if asJSON {
 			return json.NewEncoder(std.out).Encode(f)
 		}
-		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\n", f.Date.Local().Format(time.DateTime), f.Message, f.Media, f.Reason, dashIfZero(f.Status), f.Attempts)
+		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\n", f.Date.Local().Format(time.DateTime), f.Message, f.Of(), f.Reason, dashIfZero(f.Status), f.Attempts)
 		return err
 	})
 	if err != nil {
@@ -131,7 +132,7 @@ type replayCommand struct {
 
 // Help is the long form of the subcommand's help.
 func (replayCommand) Help() string {
-	return "Queues the work of messages again, from their records: media that failed are fetched again, and what is stored is verified. Without flags these are all messages with failures. Interrupted, the same command goes on: within an hour it queues no message twice. The exit status is 0 if any message was meant and 3 if there was none."
+	return "Queues the work of messages again, from their records: media that failed are fetched again, what is stored is verified, webhooks that your application did not take are posted again, and an outgoing message that failed is sent again, unless --all is given. Without flags these are all messages with failures. Interrupted, the same command goes on: within an hour it queues no message twice. The exit status is 0 if any message was meant and 3 if there was none."
 }
 
 // Run queues messages.
@@ -252,6 +253,7 @@ func (cmd messageCommand) Run(ctx context.Context, std stdio) error {
 	for sid, f := range m.Failures {
 		fmt.Fprintf(table, "  %s\tfailed: %s\n", sid, f.Detail)
 	}
+	printWayOut(table, m)
 	for _, raw := range known.Events {
 		var e struct{ Sequence, Type, Time, Subject string }
 		if err := json.Unmarshal(raw, &e); err != nil {
@@ -260,6 +262,44 @@ func (cmd messageCommand) Run(ctx context.Context, std stdio) error {
 		fmt.Fprintf(table, "event %s\t%s %s %s\n", e.Sequence, e.Time, e.Type, strings.TrimPrefix(e.Subject, m.SID.String()+"/"))
 	}
 	return table.Flush()
+}
+
+// printWayOut prints how far an outgoing message is, and what became of the webhooks
+// that were to be posted on.
+func printWayOut(table io.Writer, m store.Message) {
+	if out := m.Outgoing; out != nil {
+		fmt.Fprintf(table, "profile\t%s\n", cmp.Or(out.Profile, "not chosen yet"))
+		fmt.Fprintf(table, "ready\t%s\n", eventOr(out.Ready, "not yet"))
+		fmt.Fprintf(table, "sent\t%s\n", eventOr(out.Sent, "not yet"))
+		if out.Upstream != (store.MessageSID{}) {
+			fmt.Fprintf(table, "upstream\t%s\n", out.Upstream)
+		}
+		if out.Failure != nil {
+			fmt.Fprintf(table, "failed\t%s: %s\n", out.Failure.Reason, out.Failure.Detail)
+		}
+	}
+	if m.ErrorCode != 0 {
+		fmt.Fprintf(table, "error\t%d %s\n", m.ErrorCode, m.ErrorMessage)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Forwards)) {
+		f := m.Forwards[name]
+		what := "under way"
+		switch {
+		case f.Failure != nil:
+			what = "failed: " + f.Failure.Detail
+		case f.Status >= 200 && f.Status < 300:
+			what = fmt.Sprintf("taken with %d", f.Status)
+		}
+		fmt.Fprintf(table, "forward %s\t%s, after %d tries, %s\n", name, what, f.Attempts, f.Date.Local().Format(time.DateTime))
+	}
+}
+
+// eventOr names an event by its sequence in the feed, if it has one.
+func eventOr(sequence uint64, none string) string {
+	if sequence == 0 {
+		return none
+	}
+	return fmt.Sprintf("event %d", sequence)
 }
 
 type statusCommand struct {

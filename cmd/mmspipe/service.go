@@ -37,6 +37,10 @@ const (
 
 	// drainTimeout is the part of it that jobs in hand have to finish.
 	drainTimeout = 15 * time.Second
+
+	// mediaWait is how long the content of a medium is waited for whose URL an
+	// application was told at once: some of the time that it has to answer in.
+	mediaWait = 8 * time.Second
 )
 
 // service is one running mmspipe. Its methods start one part each and note how
@@ -314,6 +318,9 @@ func (s *service) mediaAPI() http.Handler {
 	}
 	if s.embedded != nil {
 		o.Full = s.disk.full
+	}
+	if s.forwardReply {
+		o.MediaWait = mediaWait
 	}
 	return api.New(o)
 }

@@ -52,16 +52,17 @@ func (o *Operator) known(ctx context.Context, m store.Message, private bool) (Kn
 	}
 	if !private {
 		k.Message.From, k.Message.To, k.Message.Body, k.Message.Form, k.Message.Fingerprint = "", "", "", nil, ""
+		for name, forward := range k.Message.Forwards {
+			forward.Form = nil
+			k.Message.Forwards[name] = forward
+		}
 	}
 	return k, nil
 }
 
 // sequences are those of a message's events, as far as its records know them.
 func sequences(m store.Message, media []store.Media) []uint64 {
-	all := append([]uint64{m.Announced}, m.Events...)
-	for _, f := range m.Failures {
-		all = append(all, f.Announced)
-	}
+	all := append(m.OtherEvents(), m.Announced)
 	for _, medium := range media {
 		all = append(all, medium.Announced, medium.Removed)
 	}

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/url"
 	"slices"
 	"time"
 
+	"mmspipe/ingest"
 	"mmspipe/ingest/upstream"
 	"mmspipe/store"
 	"mmspipe/store/stream"
@@ -47,16 +49,29 @@ type Query struct {
 	Until   time.Time
 }
 
-// Failure is a medium that was given up.
+// Failure is something of a message that was given up.
 type Failure struct {
 	Account store.AccountSID `json:"accountSid"`
 	Message store.MessageSID `json:"messageSid"`
-	Media   store.MediaSID   `json:"mediaSid"`
+	Media   store.MediaSID   `json:"mediaSid,omitzero"`
+	Forward string           `json:"forward,omitempty"` // a webhook that was to be posted on: "received", or a status
 	store.Failure
 }
 
-// Failed yields failures, those of the newest message first, and of one message in
-// the order of its media. It costs one read for each message that has any.
+// Of tells what of the message was given up: the SID of a medium, "forward" and its
+// name, or "message" for an outgoing one as a whole.
+func (f Failure) Of() string {
+	switch {
+	case f.Media != store.MediaSID{}:
+		return f.Media.String()
+	case f.Forward != "":
+		return "forward " + f.Forward
+	}
+	return "message"
+}
+
+// Failed yields failures, those of the newest message first, and of one message
+// those of its media in their order, before those of its webhooks and its own. It costs one read for each message that has any.
 func (o *Operator) Failed(ctx context.Context, q Query) iter.Seq2[Failure, error] {
 	return func(yield func(Failure, error) bool) {
 		for m, err := range o.messages(ctx, q, true) {
@@ -76,12 +91,23 @@ func (o *Operator) Failed(ctx context.Context, q Query) iter.Seq2[Failure, error
 // failures are those of a message that q asks for.
 func failures(m store.Message, q Query) []Failure {
 	var found []Failure
-	for media, f := range m.Failures {
+	add := func(media store.MediaSID, forward string, f store.Failure) {
 		if (q.Media == store.MediaSID{} || q.Media == media) && (q.Reason == "" || q.Reason == f.Reason) {
-			found = append(found, Failure{m.Account, m.SID, media, f})
+			found = append(found, Failure{m.Account, m.SID, media, forward, f})
 		}
 	}
+	for media, f := range m.Failures {
+		add(media, "", f)
+	}
 	slices.SortFunc(found, func(a, b Failure) int { return a.Index - b.Index })
+	for _, name := range slices.Sorted(maps.Keys(m.Forwards)) {
+		if f := m.Forwards[name].Failure; f != nil {
+			add(store.MediaSID{}, name, *f)
+		}
+	}
+	if m.Outgoing != nil && m.Outgoing.Failure != nil {
+		add(store.MediaSID{}, "", *m.Outgoing.Failure)
+	}
 	return found
 }
 
@@ -127,31 +153,72 @@ type Replayed struct {
 }
 
 // Replay has messages worked on again: media that failed are tried again, and what
-// is stored is verified and mended. Only messages with failures are meant unless
-// all is set. seen is called after each. The Jobs' ids contain run, so that the
-// same run that is begun again queues nothing twice.
+// is stored is verified and mended; webhooks that were given up are posted again; and
+// an outgoing message that was given up is sent again, but never because of all. Only
+// messages with failures are meant unless all is set. seen is called after each. The
+// Jobs' ids contain run, so that the same run that is begun again queues nothing twice.
 func (o *Operator) Replay(ctx context.Context, q Query, all, dryRun bool, run string, seen func(Replayed)) (Replayed, error) {
 	r := Replayed{DryRun: dryRun}
 	for m, err := range o.messages(ctx, q, !all) {
 		if err != nil {
 			return r, err
 		}
-		if !all && len(failures(m, q)) == 0 {
+		jobs, err := o.again(m, failures(m, q), all, run)
+		if err != nil {
+			return r, err
+		}
+		if len(jobs) == 0 {
 			continue
 		}
 		r.Messages++
 		if !dryRun {
-			duplicate, err := o.Streams.PublishJob(ctx, stream.Job{
-				Kind: stream.Replay, Account: m.Account, Message: m.SID, ID: fmt.Sprintf("replay:%s:%s:%s", m.Account, m.SID, run),
-			})
+			queued, err := o.queue(ctx, jobs)
 			if err != nil {
 				return r, err
 			}
-			if !duplicate {
+			if queued {
 				r.Queued++
 			}
 		}
 		seen(r)
 	}
 	return r, nil
+}
+
+// again returns the Jobs that try again what of a message failed.
+func (o *Operator) again(m store.Message, failed []Failure, all bool, run string) ([]stream.Job, error) {
+	var jobs []stream.Job
+	work := stream.Job{Kind: stream.Replay, Account: m.Account, Message: m.SID, ID: fmt.Sprintf("replay:%s:%s:%s", m.Account, m.SID, run)}
+	worked := all
+	for _, f := range failed {
+		switch {
+		case f.Media != store.MediaSID{}:
+			worked = true
+		case f.Forward != "":
+			job, err := ingest.ForwardAgain(o.Store, m, f.Forward, run)
+			if err != nil {
+				return nil, err
+			}
+			jobs = append(jobs, job)
+		case !all: // its media are tried again with it
+			work.Data, work.ID = []byte(stream.SendAgain), "send:"+work.ID
+			worked = true
+		}
+	}
+	if worked {
+		jobs = append(jobs, work)
+	}
+	return jobs, nil
+}
+
+// queue publishes Jobs and tells whether any was not queued before.
+func (o *Operator) queue(ctx context.Context, jobs []stream.Job) (queued bool, err error) {
+	for _, job := range jobs {
+		duplicate, err := o.Streams.PublishJob(ctx, job)
+		if err != nil {
+			return queued, err
+		}
+		queued = queued || !duplicate
+	}
+	return queued, nil
 }

@@ -40,7 +40,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Options are what the API works with. All but Presign and Full are required.
+// Options are what the API works with. All up to Upstream are required.
 type Options struct {
 	Store   *store.Store
 	Streams *stream.Streams
@@ -59,6 +59,9 @@ type Options struct {
 	// Presign, if set, makes the signed links to a blob where the object store
 	// serves it itself.
 	Presign func(ctx context.Context, key string, ttl time.Duration, contentType, disposition string) (*url.URL, error)
+	// MediaWait is how long the content of a medium is waited for while its message
+	// is being worked on: for those who are told its URL before it is stored.
+	MediaWait time.Duration
 }
 
 type api struct{ Options }

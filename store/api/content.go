@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -22,6 +23,9 @@ const (
 	// publicAge is how long caches keep public content. It never changes, but it
 	// can be deleted.
 	publicAge = 5 * time.Minute
+
+	// awaitPause is how often a medium that is waited for is looked for.
+	awaitPause = 100 * time.Millisecond
 )
 
 // content is GET …/Media/{ME}: the bytes of the original, or of ?variant=NAME.
@@ -53,6 +57,9 @@ type blob struct {
 
 // findBlob returns what a path and the query's variant name.
 func (a *api) findBlob(r *http.Request, p path) (blob, error) {
+	if err := a.await(r, p); err != nil {
+		return blob{}, err
+	}
 	m, err := a.find(r, p)
 	if err != nil {
 		return blob{}, err
@@ -67,6 +74,36 @@ func (a *api) findBlob(r *http.Request, p path) (blob, error) {
 	}
 	v := m.Variants[i]
 	return blob{m, v.Name, v.ContentType, v.Blob}, nil
+}
+
+// await waits until a medium is recorded, for [Options].MediaWait at most and only
+// while a Job of its message is queued, which is looked up without the bucket.
+func (a *api) await(r *http.Request, p path) error {
+	account, message, err := p.sids(r)
+	sid, err2 := store.ParseMediaSID(p.media)
+	if a.MediaWait == 0 || err != nil || err2 != nil {
+		return nil // and is not found
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), a.MediaWait)
+	defer cancel()
+	for {
+		queued, err := a.Streams.Queued(ctx, account, message)
+		if err == nil && queued {
+			_, err = a.Store.Media(ctx, account, message, sid)
+		}
+		switch {
+		case ctx.Err() != nil && r.Context().Err() == nil: // long enough
+			return nil
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		case !queued || err == nil:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(awaitPause):
+		}
+	}
 }
 
 // redirect leads whoever has credentials to a link that needs none.

@@ -61,8 +61,14 @@ func (s *Streams) RemoveJobs(ctx context.Context, remove func(Job) (bool, error)
 // RemoveJob overwrites and removes the Job at a sequence, in hand or not. It is no
 // error if it is gone.
 func (s *Streams) RemoveJob(ctx context.Context, sequence uint64) error {
-	if err := s.jobs.SecureDeleteMsg(ctx, sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return fmt.Errorf("remove job %d: %w", sequence, err)
+	err := s.jobs.SecureDeleteMsg(ctx, sequence)
+	if err == nil {
+		return nil
 	}
-	return nil
+	// The server does not tell apart why a message could not be removed (error
+	// 10043, seen on nats-server 2.15.2).
+	if _, look := s.jobs.GetMsg(ctx, sequence); errors.Is(look, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	return fmt.Errorf("remove job %d: %w", sequence, err)
 }
