@@ -104,7 +104,11 @@ func startOn(t *testing.T, b backend) *program {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = twilio.Close() })
-	maps.Copy(env, testSettings(t, twilio))
+	settings := testSettings(t, twilio)
+	if forward, err := url.Parse(env["MMSPIPE_FORWARD"]); err == nil && forward.Port() != "" {
+		settings["MMSPIPE_FETCH_ALLOW"] += ",127.0.0.0/8:" + forward.Port()
+	}
+	maps.Copy(env, settings)
 	maps.Copy(env, map[string]string{"MMSPIPE_LISTEN": "127.0.0.1:0", "MMSPIPE_ADMIN_LISTEN": "127.0.0.1:0"})
 	p := &program{t: t, twilio: twilio, env: env}
 	p.start()

@@ -26,8 +26,10 @@ func TestSecretsStayInside(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
+			app := newApplication(t)
 			p := startOn(t, backend{b.name, func(t *testing.T) (map[string]string, func() store.Bucket) {
 				env, open := b.prepare(t)
+				env["MMSPIPE_FORWARD"] = "http://shop:password0of0a0forward@" + app.host + "/sms?key=query0of0a0forward"
 				env["MMSPIPE_MEDIA_AUTH"] = "required"
 				if env["MMSPIPE_S3_ENDPOINT"] != "" {
 					env["MMSPIPE_SECRET"] = testSecret
@@ -47,6 +49,8 @@ func TestSecretsStayInside(t *testing.T) {
 				t.Error("there is no operator key to look for")
 			}
 			maps.Copy(secrets, p.talk(secrets["file operator-key"]))
+			secrets["password of a forward"], secrets["query of a forward"] = "password0of0a0forward", "query0of0a0forward"
+			secrets["signature of a forward"] = p.refuseForward(app)
 			maps.DeleteFunc(secrets, func(_, secret string) bool { return secret == "" })
 			p.lookFor(secrets)
 		})
@@ -97,6 +101,16 @@ func (p *program) talk(operatorKey string) map[string]string {
 		secrets[fmt.Sprintf("signature of CDN link %d", i)] = signature
 	}
 	return secrets
+}
+
+// refuseForward has an application refuse a webhook, and returns what signed it.
+func (p *program) refuseForward(app *application) string {
+	p.t.Helper()
+	app.answer(http.StatusInternalServerError)
+	p.send(simulate.Message{From: "+15005550111", Body: loadText})
+	p.eventually("the log says that it does", func() bool { return strings.Contains(p.logs.String(), "answered 500") })
+	signatures := app.signatures()
+	return signatures[len(signatures)-1]
 }
 
 // refused wants a request with these credentials refused.

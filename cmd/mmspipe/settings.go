@@ -67,7 +67,7 @@ type settings struct {
 	ForwardMode string `setting:"" group:"Forwarding" default:"queue" placeholder:"queue|reply" help:"queue: webhooks are posted once their media are stored. reply: they are posted at once, and your application's TwiML answers Twilio."`
 
 	Workers   string `setting:"" group:"Running" default:"16" placeholder:"N" help:"Messages worked on at once."`
-	GiveUp    string `setting:"" group:"Running" default:"24h" placeholder:"DURATION" help:"How long a medium that can not be had is tried for."`
+	GiveUp    string `setting:"" group:"Running" default:"24h" placeholder:"DURATION" help:"How long a medium that can not be had, or an application that takes no webhooks, is tried for."`
 	FeedAge   string `setting:"" group:"Running" default:"720h" placeholder:"DURATION" help:"How long events are kept."`
 	Retention string `setting:"" group:"Running" placeholder:"DURATION" help:"Remove messages with their media and events when they are older, such as 2160h; at least 48h. Nothing is removed unless set."`
 	LogLevel  string `setting:"" group:"Running" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`

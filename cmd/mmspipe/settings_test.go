@@ -37,6 +37,7 @@ func TestMistakes(t *testing.T) {
 		"MMSPIPE_GIVE_UP": "tomorrow", "MMSPIPE_FEED_AGE": "0", "MMSPIPE_LOG_LEVEL": "loud", "MMSPIPE_LOG_FORMAT": "xml",
 		"MMSPIPE_NATS_LISTEN": "0.0.0.0:4222", "MMSPIPE_S3_ENDPOINT": "http://s3", "MMSPIPE_S3_TLS": "maybe", "MMSPIPE_MAX_PIXELS": "x",
 		"MMSPIPE_DELETE_UPSTREAM": "perhaps", "MMSPIPE_PROFILE_RULES": "/nowhere/rules", "MMSPIPE_FETCH_CACHE": "none",
+		"MMSPIPE_RELAY": "perhaps", "MMSPIPE_FORWARD": "ftp://SECRETUSER:SECRETTOKEN@host/?SECRETKEY", "MMSPIPE_FORWARD_MODE": "both",
 	}
 	var stderr bytes.Buffer
 	getenv := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
@@ -83,6 +84,38 @@ func TestAccounts(t *testing.T) {
 	for _, bad := range []string{a, a + ":", a + ":1:2:3", "AC1:token", ":"} {
 		if accounts, err := parseAccounts(bad); err == nil {
 			t.Errorf("%q is taken as %v", bad, accounts)
+		}
+	}
+}
+
+// TestForwardSetting: one URL for all accounts or one for each; all that is wrong is
+// reported at once, without passwords.
+func TestForwardSetting(t *testing.T) {
+	const a, b, stranger = "AC00000000000000000000000000000001", "AC00000000000000000000000000000002", "AC00000000000000000000000000000003"
+	for _, c := range []struct {
+		forward  string
+		accounts int      // that have one
+		mistakes []string // parts of the error
+	}{
+		{"https://app.example.com", 2, nil},
+		{"http://user:SECRET@app.example.com/sms?a=1,2=3", 2, nil},
+		{a + "=https://app.example.com/sms?a=b", 1, nil},
+		{a + "=https://one.example.com, " + b + "=https://two.example.com", 2, nil},
+		{"app.example.com/SECRET", 0, []string{"not a URL"}},
+		{a + "=nowhere/SECRET," + stranger + "=https://app.example.com,AC1=SECRET," + a, 0, []string{"entry 1", "entry 2", "entry 3", "entry 4"}},
+	} {
+		s, err := settingsFrom("--accounts="+a+":one,"+b+":two", "--forward="+c.forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := s.parse()
+		if (err == nil) != (c.mistakes == nil) || err == nil && len(parsed.forward) != c.accounts {
+			t.Errorf("%s: %v, %v", c.forward, parsed.forward, err)
+		}
+		for _, part := range c.mistakes {
+			if !strings.Contains(fmt.Sprint(err), part) || strings.Contains(fmt.Sprint(err), "SECRET") {
+				t.Errorf("%s: %v, want %q and no secret", c.forward, err, part)
+			}
 		}
 	}
 }
