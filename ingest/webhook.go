@@ -49,7 +49,8 @@ type Accounts map[store.AccountSID][]string
 // by POST or GET, at whatever path it is mounted.
 //
 // What is not signed by a token of its account is answered 403 and goes
-// nowhere. What is answered 200 is a Job that the stream has acknowledged; when
+// nowhere. What is answered 200 is a Job that the stream has acknowledged, and a
+// second one where it is to be posted on; when
 // that takes over two seconds or fails the answer is 503, which Twilio retries
 // where the webhook URL ends in #rc=5&rp=all.
 type Receiver struct {

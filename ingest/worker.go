@@ -53,7 +53,7 @@ type Options struct {
 
 	TempDir string        // where media are spooled; the system's if empty
 	Jobs    int           // Jobs at once; 16 if 0
-	GiveUp  time.Duration // age of a Job at which a medium that is still to be had is given up; a day if 0
+	GiveUp  time.Duration // age of a Job at which a medium or an application that is still to be had is given up; a day if 0
 	Drain   time.Duration // time to finish the Jobs in hand when stopping; 20 s if 0
 
 	// API, if set, is asked for messages to be replayed that have no record, and
