@@ -69,6 +69,9 @@ func (w *Worker) send(ctx context.Context, d *stream.Delivery, message store.Mes
 	if err != nil {
 		return err
 	}
+	if err := w.API.Turn(ctx); err != nil { // first, so that an intent is young when the call begins
+		return err
+	}
 	if message, err = w.intend(ctx, message); err != nil {
 		return err
 	}

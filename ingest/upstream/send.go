@@ -29,16 +29,18 @@ func sender() *http.Client {
 	}
 }
 
-// Create posts a message, once. An error that is not an [*Error] is of this side, and
-// nothing was posted; of an Error [Error.Outcome] tells what became of it. Once a
-// request is under way it is not cut short by ctx: its answer must not be missed.
+// Turn waits until the rate of the Client allows a message to be posted. The error is
+// that of ctx.
+func (c *Client) Turn(ctx context.Context) error { return c.limit.Wait(ctx) }
+
+// Create posts a message, once, and without waiting for its [Client.Turn]. An error
+// that is not an [*Error] is of this side, and nothing was posted; of an Error
+// [Error.Outcome] tells what became of it. A request that is under way is not cut
+// short by ctx: its answer must not be missed.
 func (c *Client) Create(ctx context.Context, account store.AccountSID, form url.Values) (Message, error) {
 	var m Message
 	err := fmt.Errorf("account %s has no token", account)
 	for _, token := range c.accounts[account] {
-		if err := c.limit.Wait(ctx); err != nil {
-			return m, err
-		}
 		err = c.createOnce(ctx, account, token, form, &m)
 		if trouble, ok := errors.AsType[*Error](err); !ok || trouble.Status != http.StatusUnauthorized {
 			return m, err
@@ -100,8 +102,8 @@ const (
 // Outcome tells what became of a message whose [Client.Create] ended with e.
 func (e *Error) Outcome() Outcome {
 	switch {
-	case !e.Written, e.Status == http.StatusTooManyRequests:
-		return Unsent
+	case !e.Written, e.Status == http.StatusTooManyRequests, e.Status == http.StatusUnauthorized:
+		return Unsent // a wrong token can be mended while the message is valid
 	case e.Status >= 400 && e.Status < 500 && e.Code != 0:
 		return Refused
 	}
