@@ -42,17 +42,14 @@ func (w *Worker) delete(ctx context.Context, d *stream.Delivery) error {
 	if err != nil {
 		return err
 	}
-	return w.unready(ctx, message, form.Get("Ready"))
-}
-
-// unready removes the ready event of a deleted message, which has its text and its
-// numbers.
-func (w *Worker) unready(ctx context.Context, message store.Message, ready string) error {
-	sequence, err := strconv.ParseUint(ready, 10, 64)
-	if err != nil || sequence == 0 {
+	if !form.Has("Ready") {
 		return nil // there was none yet, and none comes after the tombstone
 	}
-	_, err = w.Streams.RemoveEvent(ctx, sequence, message.SID)
+	sequence, err := strconv.ParseUint(form.Get("Ready"), 10, 64)
+	if err != nil {
+		return fmt.Errorf("parse job %d: %w", d.Sequence, err)
+	}
+	_, err = w.Streams.RemoveEvent(ctx, sequence, message.SID) // it has the text and the numbers
 	return err
 }
 

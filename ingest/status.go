@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -71,10 +71,7 @@ func (w *Worker) relayed(ctx context.Context, d *stream.Delivery, own store.Mess
 			return err
 		}
 	}
-	form := url.Values{}
-	for name, values := range hook.form {
-		form[name] = values
-	}
+	form := maps.Clone(hook.form)
 	for _, name := range []string{"MessageSid", "SmsSid", "SmsMessageSid"} {
 		if form.Has(name) {
 			form.Set(name, own.String())

@@ -241,11 +241,21 @@ func TestAdvance(t *testing.T) {
 		from, to string
 		want     bool
 	}{
-		{"", "queued", true}, {"accepted", "queued", true}, {"queued", "accepted", false},
-		{"queued", "sent", true}, {"sent", "sending", false}, {"sent", "sent", false},
-		{"sent", "delivered", true}, {"delivered", "sent", false}, {"delivered", "undelivered", false},
-		{"failed", "delivered", false}, {"delivered", "read", true}, {"read", "delivered", false},
-		{"sending", "teleported", true}, {"teleported", "delivered", true}, {"delivered", "teleported", false},
+		{"", "queued", true},
+		{"accepted", "queued", true},
+		{"queued", "accepted", false},
+		{"queued", "sent", true},
+		{"sent", "sending", false},
+		{"sent", "sent", false},
+		{"sent", "delivered", true},
+		{"delivered", "sent", false},
+		{"delivered", "undelivered", false},
+		{"failed", "delivered", false},
+		{"delivered", "read", true},
+		{"read", "delivered", false},
+		{"sending", "teleported", true},
+		{"teleported", "delivered", true},
+		{"delivered", "teleported", false},
 	} {
 		m := store.Message{Status: c.from}
 		if got := m.Advance(c.to); got != c.want || got && m.Status != c.to || !got && m.Status != c.from {

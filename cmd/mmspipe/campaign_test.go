@@ -173,11 +173,13 @@ func (c *campaign) create(i int) {
 	c.messages = append(c.messages, message.SID)
 }
 
-// message is what the API says of a message.
-func (c *campaign) message(sid string) (m struct {
+// sending is what the API says of a message.
+type sending struct {
 	Status    string
 	ErrorCode int `json:"error_code"`
-}) {
+}
+
+func (c *campaign) message(sid string) (m sending) {
 	c.t.Helper()
 	response, body := c.get("/2010-04-01/Accounts/" + testAccount + "/Messages/" + sid + ".json")
 	if err := json.Unmarshal(body, &m); response.StatusCode != http.StatusOK || err != nil {

@@ -431,7 +431,7 @@ func TestListCost(t *testing.T) {
 		Store: h.store, Streams: h.streams, Keys: rest.NewKeys(map[string][]string{account: {token}}, nil), Log: zerolog.Nop(),
 	})
 	next, seen := messages+".json", 0
-	for pages := 0; pages < 3; pages++ {
+	for pages := range 3 {
 		before := counted.Calls()
 		_, body := h.call("GET", next, nil)
 		var list struct {
