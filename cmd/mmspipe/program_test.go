@@ -108,6 +108,9 @@ func startOn(t *testing.T, b backend) *program {
 	if forward, err := url.Parse(env["MMSPIPE_FORWARD"]); err == nil && forward.Port() != "" {
 		settings["MMSPIPE_FETCH_ALLOW"] += ",127.0.0.0/8:" + forward.Port()
 	}
+	if more := env["MMSPIPE_FETCH_ALLOW"]; more != "" {
+		settings["MMSPIPE_FETCH_ALLOW"] += "," + more
+	}
 	maps.Copy(env, settings)
 	maps.Copy(env, map[string]string{"MMSPIPE_LISTEN": "127.0.0.1:0", "MMSPIPE_ADMIN_LISTEN": "127.0.0.1:0"})
 	p := &program{t: t, twilio: twilio, env: env}
