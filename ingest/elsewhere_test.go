@@ -156,6 +156,15 @@ func TestRelayedCallbacks(t *testing.T) {
 	if m.Outgoing.Upstream.String() != upstreamSID || !m.Outgoing.Intent.IsZero() || m.Status != "sent" || m.DateSent.IsZero() {
 		t.Errorf("%s, %+v", m.Status, m.Outgoing)
 	}
+	// The answer comes after the callback, for who has read the record before it.
+	m.Outgoing.Upstream = store.MessageSID{}
+	posted, err := store.ParseMessageSID(upstreamSID)
+	if err == nil {
+		err = w.left(t.Context(), m, posted, "queued")
+	}
+	if err != nil {
+		t.Error(err)
+	}
 	told := h.take()
 	if got, err := url.ParseQuery(string(told.Data)); err != nil || told.Kind != stream.Forward || told.Message != sid ||
 		got.Get("MessageSid") != sid.String() || got.Get("SmsSid") != sid.String() || got.Get("MessageStatus") != "sent" {

@@ -170,11 +170,12 @@ func (w *Worker) left(ctx context.Context, message store.Message, sid store.Mess
 	if owner != message.SID {
 		return fmt.Errorf("the provider's message %s belongs to %s", sid, owner)
 	}
-	message, err = w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
-		if m.Outgoing == nil { // deleted meanwhile
+	_, err = w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
+		defer func() { message = *m }()
+		switch {
+		case m.Outgoing == nil: // deleted meanwhile
 			return errDeleted
-		}
-		if m.Outgoing.Upstream == sid {
+		case m.Outgoing.Upstream != (store.MessageSID{}): // by a callback, or by whoever was faster
 			return errUnchanged
 		}
 		m.Outgoing.Upstream, m.Outgoing.Intent = sid, time.Time{}
@@ -187,10 +188,7 @@ func (w *Worker) left(ctx context.Context, message store.Message, sid store.Mess
 		}
 		return nil
 	})
-	if errors.Is(err, errUnchanged) {
-		message, err = w.Store.Message(ctx, message.Account, message.SID)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnchanged) {
 		return err
 	}
 	return w.announceSent(ctx, message)
