@@ -226,6 +226,34 @@ func TestCreateXML(t *testing.T) {
 	}
 }
 
+// TestSegments: the parts are counted from the text, whatever the client says of them.
+func TestSegments(t *testing.T) {
+	h := newHouse(t, "public")
+	for name, c := range map[string]struct {
+		change url.Values
+		want   string
+	}{
+		"one full part":          {url.Values{"Body": {strings.Repeat("a", 160)}}, "1"},
+		"one more":               {url.Values{"Body": {strings.Repeat("a", 161)}}, "2"},
+		"extension takes two":    {url.Values{"Body": {strings.Repeat("€", 80) + "a"}}, "2"},
+		"UCS-2 full":             {url.Values{"Body": {strings.Repeat("ж", 70)}}, "1"},
+		"UCS-2, surrogate pairs": {url.Values{"Body": {strings.Repeat("🎉", 36)}}, "2"},
+		"as MMS":                 {url.Values{"Body": {strings.Repeat("a", 400)}, "SendAsMms": {"true"}}, "1"},
+		"claimed":                {url.Values{"NumSegments": {"9"}}, "1"},
+	} {
+		form := good()
+		delete(form, "MediaUrl")
+		maps.Copy(form, c.change)
+		var m struct {
+			NumSegments string `json:"num_segments"`
+		}
+		response, body := h.post(messages+".json", form, nil)
+		if err := json.Unmarshal([]byte(body), &m); err != nil || response.StatusCode != 201 || m.NumSegments != c.want {
+			t.Errorf("%s: answered %s %s, want %s segments", name, response.Status, body, c.want)
+		}
+	}
+}
+
 // TestQueueAway: what cannot be queued is not sent, should it have been queued after
 // all.
 func TestQueueAway(t *testing.T) {

@@ -20,8 +20,10 @@ const (
 // MMS, else what its text takes in GSM 03.38 or UCS-2, in one part of 140 bytes or in
 // parts of 134 with a header (https://www.twilio.com/docs/glossary/what-sms-character-limit).
 func segments(m store.Message) int {
-	if n, err := strconv.Atoi(m.Form.Get("NumSegments")); err == nil && n >= 0 {
-		return n
+	if m.Outgoing == nil { // its form is the provider's, not a client's
+		if n, err := strconv.Atoi(m.Form.Get("NumSegments")); err == nil && n >= 0 {
+			return n
+		}
 	}
 	if m.NumMedia > 0 || m.Form.Get("SendAsMms") == "true" {
 		return 1
