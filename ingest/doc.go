@@ -1,5 +1,6 @@
-// Package ingest is how media gets in: the receiver turns signed webhooks into
-// Jobs, and the worker takes each Job to stored media.
+// Package ingest is how media gets in and out: the receiver turns signed webhooks into
+// Jobs, and the worker takes each Job to stored media, and each outgoing message to the
+// provider.
 //
 // # What is promised
 //
@@ -15,6 +16,11 @@
 // came, counts as trouble with the host of a medium.
 // Trouble with the bucket or the streams is retried for as long as it lasts.
 // Trouble with the host of a medium is retried with backoff until it is
-// permanent by its nature or the Job is older than [Options].GiveUp; what is
-// what is decided in one place, [verdict].
+// permanent by its nature or the Job is older than [Options].GiveUp; which it is
+// is decided in one place, [verdict].
+//
+// # What leaves
+//
+// An outgoing message is posted to the provider at most once: see [Worker.send]. Its
+// media are stored and fitted first, and share what its profile allows.
 package ingest
