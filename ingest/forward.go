@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/url"
 	"strconv"
 	"strings"
@@ -21,9 +22,11 @@ import (
 
 const (
 	// turnFirst and turnMost bound the delay before a Job is looked at again whose
-	// turn has not come: it is no trouble, and is soon over.
+	// turn has not come. It doubles, so that a Job waits at most about as long again
+	// as it had to, and thousands behind an application that is down for hours do not
+	// keep the workers from other Jobs.
 	turnFirst = 500 * time.Millisecond
-	turnMost  = 5 * time.Second
+	turnMost  = time.Minute
 
 	// replyHold is how long workers leave a webhook alone that the receiver posts
 	// itself: the publish and the post, each as long as they may take, and a
@@ -50,6 +53,7 @@ var errNotYet = errors.New("it is not its turn yet")
 // notYet gives d back for a short time, the longer the more often it was.
 func notYet(d *stream.Delivery, why string) error {
 	delay := min(turnFirst<<min(d.Attempt-1, 10), turnMost)
+	delay = time.Duration(float64(delay) * (0.75 + rand.Float64()/2))
 	return &delayed{delay, fmt.Errorf("%w: %s", errNotYet, why)}
 }
 
@@ -129,15 +133,13 @@ func (w *Worker) forward(ctx context.Context, d *stream.Delivery) outcome {
 
 // postForward posts a webhook once and notes what came of it.
 func (w *Worker) postForward(ctx context.Context, d *stream.Delivery, hook webhook, message store.Message, known bool) outcome {
-	target, err := w.application(d.Account, message)
-	if target == nil && err == nil {
+	message.Account = d.Account // also of a message without a record
+	target := w.application(message)
+	if target == nil {
 		zerolog.Ctx(ctx).Warn().Msg("nothing is set any more that it is to be posted to")
 		return outcome{}
 	}
-	var form url.Values
-	if err == nil {
-		form, err = w.storedForm(ctx, d, hook, message)
-	}
+	form, err := w.storedForm(ctx, d, hook, message)
 	if err != nil {
 		return w.judge(ctx, d, err)
 	}
@@ -174,20 +176,21 @@ func webhookTo(target *url.URL, form url.Values, tokens []string, hook webhook) 
 }
 
 // application is where a message's webhooks are posted on: to whoever posted it to
-// the API, or else to the account's application, nil if it has none.
-func (w *Worker) application(account store.AccountSID, message store.Message) (*url.URL, error) {
-	if message.Outgoing == nil {
-		return w.Forward[account], nil
-	}
+// the API, or else to the account's application, nil if it has none. That is also
+// where the callbacks of a Messaging Service would have gone.
+func (w *Worker) application(message store.Message) *url.URL {
 	callback := message.Form.Get("StatusCallback")
-	if callback == "" {
-		return nil, nil
+	switch {
+	case message.Outgoing == nil, callback == "" && message.Form.Get("MessagingServiceSid") != "":
+		return w.Forward[message.Account]
+	case callback == "":
+		return nil
 	}
 	target, err := url.Parse(callback)
-	if err != nil {
-		return nil, errors.New("StatusCallback is no URL") // which is not quoted
+	if err != nil { // it was checked when it was posted
+		return nil
 	}
-	return target, nil
+	return target
 }
 
 // storedForm is a webhook's form with links to what is stored here in place of the

@@ -183,9 +183,7 @@ func (w *Worker) hear(ctx context.Context, message store.Message, hook webhook, 
 // Each status is told once, in the order in which they come, be it a late one: so does
 // the provider.
 func (w *Worker) tell(ctx context.Context, message store.Message, hook webhook) error {
-	own := message.Form.Get("StatusCallback") != ""
-	service := message.Form.Get("MessagingServiceSid") != "" && w.Forward[message.Account] != nil
-	if _, told := message.Forwards[hook.status]; told || !own && !service {
+	if _, told := message.Forwards[hook.status]; told || w.application(message) == nil {
 		return nil
 	}
 	_, err := w.Streams.PublishJob(ctx, stream.Job{
