@@ -106,6 +106,9 @@ func (e *Eraser) unannounced(ctx context.Context, m store.Message, sum *Erased) 
 	if out := m.Outgoing; out != nil && out.Ready == 0 {
 		events = append(events, bareReadyEvent(m))
 	}
+	if out := m.Outgoing; out != nil && out.Upstream != (store.MessageSID{}) && out.Sent == 0 {
+		events = append(events, sentEvent(m, e.Store.HashNumber))
+	}
 	if out := m.Outgoing; out != nil && out.Failure != nil && out.Failure.Announced == 0 {
 		events = append(events, outgoingFailedEvent(m, *out.Failure))
 	}

@@ -22,15 +22,15 @@ func (s *Streams) RemoveEvent(ctx context.Context, sequence uint64, message stor
 	if err != nil || !strings.Contains(entry.ID, ":"+message.String()) {
 		return false, err
 	}
-	if err := s.feed.SecureDeleteMsg(ctx, sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	if err := remove(ctx, s.feed, sequence); err != nil {
 		return false, fmt.Errorf("remove event %d: %w", sequence, err)
 	}
 	return true, nil
 }
 
-// RemoveJobs overwrites and removes the queued Jobs that remove is true for, in
-// hand or not. It reads the whole queue once; an error of remove ends it.
-func (s *Streams) RemoveJobs(ctx context.Context, remove func(Job) (bool, error)) error {
+// RemoveJobs overwrites and removes the queued Jobs that meant is true for, in
+// hand or not. It reads the whole queue once; an error of meant ends it.
+func (s *Streams) RemoveJobs(ctx context.Context, meant func(Job) (bool, error)) error {
 	for sequence := uint64(1); ; sequence++ {
 		msg, err := s.jobs.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject("mms.job.>")) // or the next
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -45,7 +45,7 @@ func (s *Streams) RemoveJobs(ctx context.Context, remove func(Job) (bool, error)
 			continue // its delivery drops it
 		}
 		job.ID, job.Data = msg.Header.Get(nats.MsgIdHdr), msg.Data
-		yes, err := remove(job)
+		yes, err := meant(job)
 		if err != nil {
 			return err
 		}
@@ -61,14 +61,22 @@ func (s *Streams) RemoveJobs(ctx context.Context, remove func(Job) (bool, error)
 // RemoveJob overwrites and removes the Job at a sequence, in hand or not. It is no
 // error if it is gone.
 func (s *Streams) RemoveJob(ctx context.Context, sequence uint64) error {
-	err := s.jobs.SecureDeleteMsg(ctx, sequence)
+	if err := remove(ctx, s.jobs, sequence); err != nil {
+		return fmt.Errorf("remove job %d: %w", sequence, err)
+	}
+	return nil
+}
+
+// remove overwrites and removes the message at a sequence, if it is there. The server
+// does not tell why it could not remove one (error 10043, seen on nats-server 2.15.2):
+// then it is looked for.
+func remove(ctx context.Context, s jetstream.Stream, sequence uint64) error {
+	err := s.SecureDeleteMsg(ctx, sequence)
 	if err == nil {
 		return nil
 	}
-	// The server does not tell apart why a message could not be removed (error
-	// 10043, seen on nats-server 2.15.2).
-	if _, look := s.jobs.GetMsg(ctx, sequence); errors.Is(look, jetstream.ErrMsgNotFound) {
+	if _, look := s.GetMsg(ctx, sequence); errors.Is(look, jetstream.ErrMsgNotFound) {
 		return nil
 	}
-	return fmt.Errorf("remove job %d: %w", sequence, err)
+	return err
 }
