@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +11,10 @@ import (
 
 	"mmspipe/ingest/simulate"
 	"mmspipe/store"
+
+	"github.com/twilio/twilio-go"
+	"github.com/twilio/twilio-go/client"
+	openapi "github.com/twilio/twilio-go/rest/api/v2010"
 )
 
 // runNode runs a script of Twilio's own client for Node against a program.
@@ -45,18 +50,82 @@ func TestTwilioNode(t *testing.T) {
 	p.awaitEvents("mms.deleted", 1)
 }
 
-// TestTwilioNodeMessages sends, reads and deletes messages.
-func TestTwilioNodeMessages(t *testing.T) {
+// relaying is a program that sends through the simulated provider, and the origin of a
+// host of pictures.
+func relaying(t *testing.T) (p *program, pictures string) {
+	t.Helper()
 	host := httptest.NewServer(http.FileServer(http.Dir("../../testdata/images")))
 	t.Cleanup(host.Close)
 	embedded := backends[0]
-	p := startOn(t, backend{embedded.name, func(t *testing.T) (map[string]string, func() store.Bucket) {
+	return startOn(t, backend{embedded.name, func(t *testing.T) (map[string]string, func() store.Bucket) {
 		env, open := embedded.prepare(t)
 		env["MMSPIPE_RELAY"] = "true"
 		env["MMSPIPE_FETCH_ALLOW"] = "127.0.0.1/32:" + host.URL[strings.LastIndexByte(host.URL, ':')+1:]
 		return env, open
-	}})
-	runNode(t, p, "messages.mjs", "MEDIA_URL="+host.URL+"/photo.jpg")
+	}}), host.URL
+}
+
+// TestTwilioNodeMessages sends, reads and deletes messages.
+func TestTwilioNodeMessages(t *testing.T) {
+	p, pictures := relaying(t)
+	runNode(t, p, "messages.mjs", "MEDIA_URL="+pictures+"/photo.jpg")
 	p.awaitEvents("mms.sent", 3)
 	p.awaitEvents("mms.deleted", 1)
+}
+
+// elsewhere changes the origin of requests, and nothing else.
+type elsewhere struct{ host string }
+
+// RoundTrip implements http.RoundTripper.
+func (e elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host, r.Host = "http", e.host, ""
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestTwilioGoMessages sends, reads and deletes messages with Twilio's client for Go,
+// and looks for what it gave away.
+func TestTwilioGoMessages(t *testing.T) {
+	p, pictures := relaying(t)
+	c := &client.Client{
+		Credentials: client.NewCredentials(testAccount, testToken),
+		HTTPClient:  &http.Client{Transport: elsewhere{strings.TrimPrefix(p.public, "http://")}},
+	}
+	c.SetAccountSid(testAccount)
+	sdk := twilio.NewRestClientWithParams(twilio.ClientParams{Client: c}).Api
+	const to, text = "+15558675311", "words that are nobody else's"
+	created, err := sdk.CreateMessage((&openapi.CreateMessageParams{}).SetTo(to).SetFrom("+15005550006").SetBody(text).
+		SetMediaUrl([]string{pictures + "/photo.jpg", pictures + "/sticker.png"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("the message is delivered", func() bool {
+		m, err := sdk.FetchMessage(*created.Sid, nil)
+		return err == nil && *m.Status == "delivered" && *m.NumMedia == "2"
+	})
+	if media, err := sdk.ListMedia(*created.Sid, nil); err != nil || len(media) != 2 {
+		t.Errorf("%d media, %v", len(media), err)
+	}
+	if list, err := sdk.ListMessage((&openapi.ListMessageParams{}).SetTo(to)); err != nil || len(list) != 1 || *list[0].Body != text {
+		t.Errorf("list of %d, %v", len(list), err)
+	}
+	accepted := p.twilio.Accepted()
+	if len(accepted) != 1 || accepted[0].Form.Get("Body") != text || len(accepted[0].Links) != 2 ||
+		accepted[0].Links[0].ContentType != "image/jpeg" || accepted[0].Links[0].Size > 600_000 {
+		t.Errorf("accepted %+v", accepted)
+	}
+	if err := sdk.DeleteMessage(*created.Sid, nil); err != nil {
+		t.Error(err)
+	}
+	p.awaitEvents("mms.deleted", 2)
+	for _, secret := range []string{to, text, "Signature=", testToken} {
+		if strings.Contains(p.logs.String(), secret) {
+			t.Errorf("%q is in the log", secret)
+		}
+		for _, e := range p.events() {
+			if strings.Contains(fmt.Sprint(e), secret) {
+				t.Errorf("%q is in event %s, which the deletion left", secret, e.ID)
+			}
+		}
+	}
 }
