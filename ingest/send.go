@@ -62,10 +62,10 @@ func (w *Worker) send(ctx context.Context, d *stream.Delivery, message store.Mes
 		return nil
 	case !message.Outgoing.Intent.IsZero():
 		return w.resolve(ctx, d, message)
-	case !time.Now().Before(validUntil(message)):
+	case !time.Now().Before(validUntil(d, message)):
 		return &unsendable{code: codeExpired, failure: store.Failure{Reason: reasonExpired, Detail: "the validity period ended before the message was sent"}}
 	}
-	form, err := w.upstreamForm(ctx, message)
+	form, err := w.upstreamForm(ctx, d, message)
 	if err != nil {
 		return err
 	}
@@ -84,15 +84,18 @@ func (w *Worker) send(ctx context.Context, d *stream.Delivery, message store.Mes
 	return w.unanswered(ctx, d, message, err)
 }
 
-// validUntil is when the provider's validity period ends, counted from when the
-// message was posted here.
-func validUntil(message store.Message) time.Time {
+// validUntil is when a message's validity period ends, counted from when it was posted
+// here, or from when somebody wanted it sent again.
+func validUntil(d *stream.Delivery, message store.Message) time.Time {
+	if d.Kind == stream.Replay {
+		return d.Queued.Add(validityOf(message))
+	}
 	return message.DateCreated.Add(validityOf(message))
 }
 
 // upstreamForm is what the provider is posted: all that the client posted, but for the
 // media, which are those stored here, and the status callbacks, which come here.
-func (w *Worker) upstreamForm(ctx context.Context, message store.Message) (url.Values, error) {
+func (w *Worker) upstreamForm(ctx context.Context, d *stream.Delivery, message store.Message) (url.Values, error) {
 	form := url.Values{}
 	for name, values := range message.Form {
 		form[name] = slices.Clone(values)
@@ -109,7 +112,7 @@ func (w *Worker) upstreamForm(ctx context.Context, message store.Message) (url.V
 	callback.RawQuery = url.Values{messageParameter: {message.SID.String()}}.Encode()
 	form.Set("StatusCallback", callback.String()+RetryFragment)
 	if form.Get("ValidityPeriod") != "" {
-		left := max(time.Until(validUntil(message)), time.Second)
+		left := max(time.Until(validUntil(d, message)), time.Second)
 		form.Set("ValidityPeriod", strconv.Itoa(int(left.Seconds())))
 	}
 	return form, nil

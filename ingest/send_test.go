@@ -199,6 +199,36 @@ func TestSweepSend(t *testing.T) {
 	})
 }
 
+// TestSendExpired: what could not be posted while it was valid fails, and is sent when
+// somebody wants it nevertheless.
+func TestSendExpired(t *testing.T) {
+	h := newHouse(t)
+	w := h.relay(dir(t))
+	form := outgoingForm()
+	form.Set("ValidityPeriod", "1")
+	h.twilio.Script(simulate.Outcome{Refuse: 429}, quiet(simulate.Outcome{}))
+	sid := h.post(form)
+	d := h.take()
+	if result := w.work(t.Context(), d); result.verb != retry {
+		t.Fatalf("%+v", result)
+	}
+	created := h.message(w, sid).DateCreated
+	h.eventually("its time is over", func() bool { return time.Since(created) > time.Second })
+	h.try(w, d)
+	if m := h.message(w, sid); m.Status != "failed" || m.ErrorCode != codeExpired {
+		t.Errorf("%s, code %d", m.Status, m.ErrorCode)
+	}
+	job := stream.Job{Kind: stream.Replay, Account: h.account, Message: sid, ID: "again:" + rand.Text(), Data: []byte(stream.SendAgain)}
+	if _, err := h.streams.PublishJob(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	h.work1(w)
+	accepted := h.twilio.Accepted()
+	if len(accepted) != 1 || accepted[0].Form.Get("ValidityPeriod") != "1" {
+		t.Errorf("accepted %+v", accepted)
+	}
+}
+
 // TestSendAgain: what may be at the provider is sent again only if that is asked for,
 // and then once.
 func TestSendAgain(t *testing.T) {
