@@ -50,15 +50,14 @@ func TestTwilioNode(t *testing.T) {
 	p.awaitEvents("mms.deleted", 1)
 }
 
-// relaying is a program that sends through the simulated provider, and the origin of a
-// host of pictures.
-func relaying(t *testing.T) (p *program, pictures string) {
+// relaying is a program on b that sends through the simulated provider, and the origin
+// of a host of pictures.
+func relaying(t *testing.T, b backend) (p *program, pictures string) {
 	t.Helper()
 	host := httptest.NewServer(http.FileServer(http.Dir("../../testdata/images")))
 	t.Cleanup(host.Close)
-	embedded := backends[0]
-	return startOn(t, backend{embedded.name, func(t *testing.T) (map[string]string, func() store.Bucket) {
-		env, open := embedded.prepare(t)
+	return startOn(t, backend{b.name, func(t *testing.T) (map[string]string, func() store.Bucket) {
+		env, open := b.prepare(t)
 		env["MMSPIPE_RELAY"] = "true"
 		env["MMSPIPE_FETCH_ALLOW"] = "127.0.0.1/32:" + host.URL[strings.LastIndexByte(host.URL, ':')+1:]
 		return env, open
@@ -67,7 +66,7 @@ func relaying(t *testing.T) (p *program, pictures string) {
 
 // TestTwilioNodeMessages sends, reads and deletes messages.
 func TestTwilioNodeMessages(t *testing.T) {
-	p, pictures := relaying(t)
+	p, pictures := relaying(t, backends[0])
 	runNode(t, p, "messages.mjs", "MEDIA_URL="+pictures+"/photo.jpg")
 	p.awaitEvents("mms.sent", 3)
 	p.awaitEvents("mms.deleted", 1)
@@ -86,7 +85,17 @@ func (e elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestTwilioGoMessages sends, reads and deletes messages with Twilio's client for Go,
 // and looks for what it gave away.
 func TestTwilioGoMessages(t *testing.T) {
-	p, pictures := relaying(t)
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			sendAndDelete(t, b)
+		})
+	}
+}
+
+func sendAndDelete(t *testing.T, b backend) {
+	t.Helper()
+	p, pictures := relaying(t, b)
 	c := &client.Client{
 		Credentials: client.NewCredentials(testAccount, testToken),
 		HTTPClient:  &http.Client{Transport: elsewhere{strings.TrimPrefix(p.public, "http://")}},
