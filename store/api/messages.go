@@ -196,34 +196,64 @@ func (a *api) listMessages(w http.ResponseWriter, r *http.Request, p path) error
 	if q.Account, err = store.ParseAccountSID(p.account); err != nil {
 		return rest.NotFound(r)
 	}
-	if q.After, err = query.After(); err != nil {
-		return err
-	}
 	// Messages are found by when they were made, and sent within their validity.
 	q.Since, q.Before = filter.Bounds()
 	if !q.Since.IsZero() {
 		q.Since = q.Since.Add(-maxValidity * time.Second)
 	}
-	page := messageList{Messages: []message{}}
-	next, position := "", ""
-	for entry, err := range a.Store.Messages(r.Context(), q) {
-		if errors.Is(err, store.ErrPosition) {
-			return rest.BadRequest("Invalid PageToken value.")
+	entries, previous, next, err := a.messagePage(r.Context(), query, q, func(m store.Message) bool { return filter.Admits(dateToFilter(m)) })
+	if errors.Is(err, store.ErrPosition) {
+		return rest.BadRequest("Invalid PageToken value.")
+	}
+	if err != nil {
+		return err
+	}
+	page := messageList{Messages: []message{}, Page: query.Uncounted(len(entries), previous, next)}
+	for _, entry := range entries {
+		page.Messages = append(page.Messages, messageOf(entry.Message, p.suffix))
+	}
+	return rest.Write(w, r, http.StatusOK, page)
+}
+
+// messagePage finds the messages of a page, and the positions of its edges if there are more
+// before or after.
+func (a *api) messagePage(ctx context.Context, query rest.PageQuery, q store.MessageQuery, admit func(store.Message) bool) (found []store.MessageEntry, previous, next string, err error) {
+	edge, before, err := query.Edge()
+	if err != nil {
+		return nil, "", "", err
+	}
+	more := edge != ""
+	q.After = edge
+	if before {
+		found, more, err = a.Store.Newer(ctx, q, query.Size(), admit)
+		if err == nil && len(found) > 0 {
+			next = found[len(found)-1].Position
 		}
+	} else {
+		found, next, err = a.older(ctx, q, query.Size(), admit)
+	}
+	if err == nil && more && len(found) > 0 {
+		previous = found[0].Position
+	}
+	return found, previous, next, err
+}
+
+// older finds up to n messages after a position, and the position of the last one if
+// there are more.
+func (a *api) older(ctx context.Context, q store.MessageQuery, n int, admit func(store.Message) bool) (found []store.MessageEntry, next string, err error) {
+	for entry, err := range a.Store.Messages(ctx, q) {
 		if err != nil {
-			return err
+			return nil, "", err
 		}
-		if !filter.Admits(dateToFilter(entry.Message)) {
+		if !admit(entry.Message) {
 			continue
 		}
-		if len(page.Messages) == query.Size() {
-			next = position
-			break
+		if len(found) == n {
+			return found, found[n-1].Position, nil
 		}
-		page.Messages, position = append(page.Messages, messageOf(entry.Message, p.suffix)), entry.Position
+		found = append(found, entry)
 	}
-	page.Page = query.Walked(len(page.Messages), next)
-	return rest.Write(w, r, http.StatusOK, page)
+	return found, "", nil
 }
 
 // underWay are the statuses of an outgoing message that is not sent yet.

@@ -420,6 +420,8 @@ func TestListMessages(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
+	h.backAndForth(messages + ".json?PageSize=4")
+	h.backAndForth(messages + ".json?PageSize=2&From=%2B15550000001&DateSent%3E=2026-03-01")
 	for _, path := range []string{"?Page=1", "?PageToken=PBabc", "?PageToken=PA12", "?DateSent=x", "?PageSize=0"} {
 		if response, body := h.call("GET", messages+".json"+path, nil); response.StatusCode != 400 {
 			t.Errorf("%s: %s %s", path, response.Status, body)
@@ -427,6 +429,45 @@ func TestListMessages(t *testing.T) {
 	}
 	if response, body := h.call("GET", messages+".xml?PageSize=1", nil); response.StatusCode != 200 || !strings.Contains(body, `<Messages page="0" pagesize="1"`) {
 		t.Errorf("XML: %s %s", response.Status, body)
+	}
+}
+
+// listPage is a page of messages.
+type listPage struct {
+	Messages []struct{ SID string }
+	Next     string `json:"next_page_uri"`
+	Previous string `json:"previous_page_uri"`
+}
+
+func (h *house) listPage(uri string) (p listPage) {
+	h.t.Helper()
+	response, body := h.call("GET", uri, nil)
+	if err := json.Unmarshal([]byte(body), &p); err != nil || response.StatusCode != 200 {
+		h.t.Fatalf("%s: %s %s", uri, response.Status, body)
+	}
+	return p
+}
+
+// backAndForth reads a list to its end and back again, by the pages' own links.
+func (h *house) backAndForth(first string) {
+	h.t.Helper()
+	var forth []listPage
+	for uri := first; uri != ""; uri = forth[len(forth)-1].Next {
+		forth = append(forth, h.listPage(uri))
+	}
+	if len(forth) < 2 || forth[0].Previous != "" {
+		h.t.Fatalf("%s: %d pages, the first after %q", first, len(forth), forth[0].Previous)
+	}
+	uri := forth[len(forth)-1].Previous
+	for _, want := range slices.Backward(forth[:len(forth)-1]) {
+		got := h.listPage(uri)
+		if !slices.Equal(got.Messages, want.Messages) || got.Next == "" {
+			h.t.Errorf("%s: %v, want %v", uri, got.Messages, want.Messages)
+		}
+		uri = got.Previous
+	}
+	if uri != "" {
+		h.t.Errorf("before the first page comes %s", uri)
 	}
 }
 
@@ -458,21 +499,26 @@ func TestListCost(t *testing.T) {
 	h.origin = serveAPI(t, api.Options{
 		Store: h.store, Streams: h.streams, Keys: rest.NewKeys(map[string][]string{account: {token}}, nil), Log: zerolog.Nop(),
 	})
-	next, seen := messages+".json", 0
-	for pages := range 3 {
+	uri, seen := messages+".json", 0
+	for i := range 3 {
 		before := counted.Calls()
-		_, body := h.call("GET", next, nil)
-		var list struct {
-			Messages []struct{ SID string }
-			Next     string `json:"next_page_uri"`
-		}
-		if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Messages) != page || list.Messages[0].SID != fmt.Sprintf("SM%032x", seen) {
-			t.Fatalf("%d messages, %v in %s", len(list.Messages), err, body)
+		list := h.listPage(uri)
+		if len(list.Messages) != page || list.Messages[0].SID != fmt.Sprintf("SM%032x", seen) {
+			t.Fatalf("page %d: %v", i, list.Messages)
 		}
 		if calls := counted.Calls() - before; calls > page+4 {
-			t.Errorf("page %d costs %d calls", pages, calls)
+			t.Errorf("page %d costs %d calls", i, calls)
 		}
-		next, seen = list.Next, seen+page
+		if seen += page; i == 2 {
+			before, first := counted.Calls(), fmt.Sprintf("SM%032x", page)
+			if list := h.listPage(list.Previous); len(list.Messages) != page || list.Messages[0].SID != first {
+				t.Errorf("back to %s: %v", first, list.Messages)
+			}
+			if calls := counted.Calls() - before; calls > page+20 {
+				t.Errorf("back costs %d calls", calls)
+			}
+		}
+		uri = list.Next
 	}
 	before := counted.Calls()
 	day := newest.AddDate(0, 0, -20).Format(time.DateOnly)

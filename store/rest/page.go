@@ -134,22 +134,20 @@ func Cut[T any](q PageQuery, all []T, key func(T) string) ([]T, Page) {
 // Size is how many records the page has at most.
 func (q PageQuery) Size() int { return q.size }
 
-// After returns the key after which the page begins, of a list that is walked in one
-// direction only; empty for the first page. A later page without a token is
-// 400/70002, and a token that leads backwards 400/20001.
-func (q PageQuery) After() (string, error) {
-	switch {
-	case q.page > 0 && q.token == "":
-		return "", Refused(70002, "Paged requests must include a PageToken")
-	case q.before:
-		return "", BadRequest("Invalid PageToken value.")
+// Edge returns the key at the edge of the page, of a list that is not counted: the
+// page's records come after it, or before it if before is true. It is empty for the
+// first page. A later page without a token is 400/70002.
+func (q PageQuery) Edge() (key string, before bool, err error) {
+	if q.page > 0 && q.token == "" {
+		return "", false, Refused(70002, "Paged requests must include a PageToken")
 	}
-	return q.token, nil
+	return q.token, q.before, nil
 }
 
-// Walked returns the Page of records from a list that is walked in one direction.
-// next is the key of the last record, or empty if nothing follows it.
-func (q PageQuery) Walked(records int, next string) Page {
+// Uncounted returns the Page of so many records from such a list. previous and next
+// are the keys of the first and the last of them, or empty if nothing comes before or
+// after.
+func (q PageQuery) Uncounted(records int, previous, next string) Page {
 	p := Page{Page: q.page, PageSize: q.size, URI: q.uri(q.page, q.tokenParam()), First: q.uri(0, "")}
 	if records > 0 {
 		p.Start = q.page * q.size
@@ -157,6 +155,9 @@ func (q PageQuery) Walked(records int, next string) Page {
 	}
 	if next != "" {
 		p.Next = PageURI(q.uri(q.page+1, tokenAfter+next))
+	}
+	if previous != "" {
+		p.Previous = PageURI(q.uri(max(q.page-1, 0), tokenBefore+previous))
 	}
 	return p
 }
