@@ -192,6 +192,31 @@ func TestRelayedCallbacks(t *testing.T) {
 	}
 }
 
+// TestMistakenCallback: of two messages that are alike one was taken for the other. The
+// callback that tells is heard, and comes to an end.
+func TestMistakenCallback(t *testing.T) {
+	h := newHouse(t)
+	w := h.relay(dir(t))
+	h.twilio.Script(simulate.Outcome{Refuse: http.StatusTooManyRequests})
+	sid := h.post(outgoingForm())
+	if result := w.work(t.Context(), h.take()); result.verb != retry {
+		t.Fatalf("%+v", result)
+	}
+	const taken, other = "MMa0000000000000000000000000000001", "MMa0000000000000000000000000000002"
+	theirs, err1 := store.ParseMessageSID(taken)
+	another, err2 := store.ParseMessageSID(other)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	if _, err := w.Store.Claim(t.Context(), h.account, theirs, another); err != nil {
+		t.Fatal(err)
+	}
+	h.try(w, h.callback(sid.String(), taken, "delivered"))
+	if m := h.message(w, sid); m.Status != "delivered" || m.Outgoing.Upstream != (store.MessageSID{}) {
+		t.Errorf("%s, %+v", m.Status, m.Outgoing)
+	}
+}
+
 // TestCallbackQuery: the message that a URL names is taken from a signed query only,
 // and must be one.
 func TestCallbackQuery(t *testing.T) {

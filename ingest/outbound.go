@@ -58,7 +58,9 @@ func (w *Worker) advance(ctx context.Context, d *stream.Delivery, message store.
 			message, err = w.ready(ctx, d, message)
 		}
 	}
-	if err == nil && w.Relay {
+	// What only verifies sends nothing: another sender may have, where relaying was not
+	// wanted when the message became ready.
+	if err == nil && w.Relay && (d.Kind == stream.Outbound || string(d.Data) == stream.SendAgain) {
 		err = w.send(ctx, d, message)
 	}
 	return w.conclude(ctx, d, message, err)

@@ -51,6 +51,10 @@ const (
 // (30008: unknown error, https://www.twilio.com/docs/api/errors/30008).
 const codeUnknown = 30008
 
+// errClaimed says that a message of the provider's was taken for another one here,
+// which was like it and whose outcome was unknown.
+var errClaimed = errors.New("the provider's message belongs to another one")
+
 // errSettling says that it is too early to ask what became of a message.
 var errSettling = errors.New("waiting to learn whether the provider has the message")
 
@@ -171,7 +175,7 @@ func (w *Worker) left(ctx context.Context, message store.Message, sid store.Mess
 		return err
 	}
 	if owner != message.SID {
-		return fmt.Errorf("the provider's message %s belongs to %s", sid, owner)
+		return fmt.Errorf("%w: %s is of %s", errClaimed, sid, owner)
 	}
 	_, err = w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
 		defer func() { message = *m }()

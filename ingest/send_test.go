@@ -199,6 +199,25 @@ func TestSweepSend(t *testing.T) {
 	})
 }
 
+// TestSendVerified: a message that became ready when it was not to be relayed, and was
+// sent by somebody else, is not sent because it is verified.
+func TestSendVerified(t *testing.T) {
+	h := newHouse(t)
+	w := h.relay(dir(t))
+	w.Relay = false
+	sid := h.post(outgoingForm())
+	h.try(w, h.take())
+	w.Relay = true
+	job := stream.Job{Kind: stream.Replay, Account: h.account, Message: sid, ID: "verify:" + rand.Text()}
+	if _, err := h.streams.PublishJob(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	h.work1(w)
+	if m := h.message(w, sid); len(h.twilio.Accepted()) != 0 || m.Status != "queued" || m.Outgoing.Ready == 0 {
+		t.Errorf("%d accepted; %s, %+v", len(h.twilio.Accepted()), m.Status, m.Outgoing)
+	}
+}
+
 // TestSendExpired: what could not be posted while it was valid fails, and is sent when
 // somebody wants it nevertheless.
 func TestSendExpired(t *testing.T) {

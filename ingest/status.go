@@ -11,6 +11,8 @@ import (
 
 	"mmspipe/store"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 // status records a status callback, unless its message was deleted.
@@ -67,7 +69,10 @@ func (w *Worker) relayed(ctx context.Context, d *stream.Delivery, own store.Mess
 		return fmt.Errorf("status callback of %s: message %s is not one that a client posted", hook.message, own)
 	}
 	if message.Outgoing.Upstream == (store.MessageSID{}) {
-		if err := w.left(ctx, message, hook.message, ""); err != nil {
+		err := w.left(ctx, message, hook.message, "")
+		if errors.Is(err, errClaimed) { // its status is told all the same
+			zerolog.Ctx(ctx).Error().Err(err).Msg("two messages that are alike were taken for each other")
+		} else if err != nil {
 			return err
 		}
 	}

@@ -42,7 +42,8 @@ const (
 )
 
 // create is POST …/Messages: it queues an outgoing message. The Job comes first, and
-// whatever is answered 201 is done. What is answered otherwise is never sent.
+// whatever is answered 201 is done. What is answered otherwise is not sent, unless the
+// queue took it, its answer was lost, and a worker was faster than the revocation.
 func (a *api) create(w http.ResponseWriter, r *http.Request, p path) error {
 	if err := a.authorize(r, p, true); err != nil {
 		return err
@@ -95,7 +96,10 @@ func (a *api) revoke(ctx context.Context, m store.Message) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), intakeTimeout)
 	defer cancel()
 	m.Deleted = m.DateCreated
-	_, _, err := a.Store.CreateMessage(ctx, m)
+	_, created, err := a.Store.CreateMessage(ctx, m)
+	if err == nil && !created { // by a worker
+		_, err = a.Store.DeleteMessage(ctx, m.Account, m.SID, m.Deleted)
+	}
 	return err
 }
 
