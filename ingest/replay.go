@@ -35,7 +35,7 @@ func (w *Worker) replay(ctx context.Context, d *stream.Delivery) outcome {
 	}
 	if message.Outgoing != nil {
 		if string(d.Data) == stream.SendAgain {
-			message, err = w.sendAgain(ctx, message)
+			message, err = w.sendAgain(ctx, d, message)
 		}
 		if err != nil {
 			return w.judge(ctx, d, err)

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"mmspipe/ingest/upstream"
@@ -25,12 +24,13 @@ import (
 
 const (
 	// settleTime is how long an intent is left alone before the provider is asked
-	// what became of it. The call ends after 10 s, a status callback that names the
-	// message tells it exactly, and all other messages to the same number that were
-	// posted meanwhile have their answers by then.
-	settleTime = 30 * time.Second
+	// what became of it. A status callback that names the message tells it exactly.
+	// All other messages have their answers by then that were posted while the
+	// provider's date of one is near enough to be this one's: a call and twice the
+	// clocks' difference after the intent, and their own call.
+	settleTime = 2*upstream.SendTimeout + 2*clockSkew
 
-	// clockSkew is how far the provider's clock may be behind this one's.
+	// clockSkew is how far the provider's clock may be from this one's.
 	clockSkew = 10 * time.Second
 
 	// noteTimeout bounds the noting of what became of a call, which is done even when
@@ -251,26 +251,30 @@ func (w *Worker) resolve(ctx context.Context, d *stream.Delivery, message store.
 }
 
 // candidates are the provider's messages that may be one that was posted from here
-// and not answered: to the same number with the same text and as many media, not
-// older than the intent, and not known to be another one.
+// and not answered: to the same number with the same text and as many media, made
+// between the intent and the end of the call, and not known to be another one. If one
+// is known to be this one, there are no others.
 func (w *Worker) candidates(ctx context.Context, message store.Message) ([]upstream.Message, error) {
 	since := message.Outgoing.Intent.Add(-clockSkew)
+	until := message.Outgoing.Intent.Add(upstream.SendTimeout + clockSkew)
 	var found []upstream.Message
 	for page, err := range w.API.MessagesOf(ctx, message.Account, upstream.Parties{From: message.From, To: message.To}, since, time.Time{}) {
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range page {
-			// A trial account's texts begin with a notice.
-			same := strings.HasSuffix(m.Body, message.Body) && m.NumMedia == message.NumMedia && m.Direction != string(store.Inbound)
-			if !same || m.Date.Before(since.Truncate(time.Second)) {
+			same := m.Body == message.Body && m.NumMedia == message.NumMedia && m.Direction != string(store.Inbound)
+			if !same || m.Date.Before(since.Truncate(time.Second)) || m.Created.After(until) {
 				continue
 			}
 			owner, err := w.Store.Claimed(ctx, message.Account, m.SID)
-			if errors.Is(err, store.ErrNotFound) || err == nil && owner == message.SID {
+			switch {
+			case errors.Is(err, store.ErrNotFound):
 				found = append(found, m)
-			} else if err != nil {
+			case err != nil:
 				return nil, err
+			case owner == message.SID:
+				return []upstream.Message{m}, nil
 			}
 		}
 	}
@@ -293,12 +297,12 @@ func takeBack(m *store.Message) {
 }
 
 // sendAgain takes back what keeps a message from being sent that was given up after it
-// was ready. One that was given up before has no media any more, and one that the
-// provider has is not sent again.
-func (w *Worker) sendAgain(ctx context.Context, message store.Message) (store.Message, error) {
+// was ready. One that was given up before has no media any more, one that the
+// provider has is not sent again, and one that this Job itself gave up was sent again.
+func (w *Worker) sendAgain(ctx context.Context, d *stream.Delivery, message store.Message) (store.Message, error) {
 	again, err := w.Store.UpdateMessage(ctx, message.Account, message.SID, func(m *store.Message) error {
 		switch {
-		case m.Outgoing == nil, m.Outgoing.Failure == nil, m.Outgoing.Ready == 0, m.Outgoing.Upstream != (store.MessageSID{}):
+		case m.Outgoing == nil, m.Outgoing.Failure == nil, m.Outgoing.Failure.Job == d.Sequence, m.Outgoing.Ready == 0, m.Outgoing.Upstream != (store.MessageSID{}):
 			return errUnchanged
 		}
 		takeBack(m)

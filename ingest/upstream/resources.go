@@ -30,6 +30,7 @@ type Message struct {
 	Body      string
 	NumMedia  int
 	Date      time.Time // when it was sent or received; when it was made, as long as it is not sent
+	Created   time.Time // when it was made; zero if that is not told
 }
 
 // UnmarshalJSON reads the resource's JSON.
@@ -59,12 +60,20 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	if raw.DateSent == "" {
 		raw.DateSent = raw.DateCreated
 	}
-	// The API's dates are RFC 2822; a day of one digit is legal in it.
-	if m.Date, err = time.Parse("Mon, _2 Jan 2006 15:04:05 -0700", raw.DateSent); err != nil {
-		return fmt.Errorf("message %s: date %.40q is not RFC 2822", m.SID, raw.DateSent)
+	if m.Date, err = parseDate(m.SID, raw.DateSent); err == nil && raw.DateCreated != "" {
+		m.Created, err = parseDate(m.SID, raw.DateCreated)
 	}
-	m.Date = m.Date.UTC()
-	return nil
+	return err
+}
+
+// parseDate reads a date of the API. They are RFC 2822; a day of one digit is legal in
+// it.
+func parseDate(sid store.MessageSID, text string) (time.Time, error) {
+	date, err := time.Parse("Mon, _2 Jan 2006 15:04:05 -0700", text)
+	if err != nil {
+		return date, fmt.Errorf("message %s: date %.40q is not RFC 2822", sid, text)
+	}
+	return date.UTC(), nil
 }
 
 // Media is what is asked of a Media resource

@@ -15,9 +15,9 @@ import (
 	"mmspipe/store"
 )
 
-// sendTimeout is that of posting a message, Twilio's own libraries' for any request
+// SendTimeout is that of posting a message, Twilio's own libraries' for any request
 // (twilio-go, client/client.go).
-const sendTimeout = 10 * time.Second
+const SendTimeout = 10 * time.Second
 
 // sender posts messages, each on a connection of its own: one that was used before
 // may be closed by the server while a request is written to it, and then nobody knows
@@ -50,7 +50,7 @@ func (c *Client) Create(ctx context.Context, account store.AccountSID, form url.
 }
 
 func (c *Client) createOnce(ctx context.Context, account store.AccountSID, token string, form url.Values, m *Message) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), SendTimeout)
 	defer cancel()
 	var connected atomic.Bool // the transport writes nothing before it has a connection, TLS and all
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
