@@ -1,26 +1,17 @@
-// Package ingest is how media gets in and out: the receiver turns signed webhooks into
-// Jobs, and the worker takes each Job to stored media, and each outgoing message to the
-// provider.
+// Package ingest runs the worker: it takes a Job from the queue, hands it to the
+// handler of its kind, and settles it. It knows nothing of media. The handlers are
+// in the packages below it, each for one way through the pipeline.
 //
 // # What is promised
 //
-// A webhook that was answered 200 is a Job on the stream. The Job stays there
-// until every medium of the message is a record with its blobs in the bucket,
-// or a failure in the Message record and in the feed. A worker may die at any
-// step: the next delivery finds what is there and goes on. All keys and event
-// ids are functions of the webhook, so that doing a step twice changes nothing.
+// A Job stays in the queue until its handler returns without an error. A worker may
+// die at any step: the Job is delivered again, and the handler finds what is there
+// and goes on. So everything that a handler does may be done twice.
 //
-// # What is retried
+// # What is tried again
 //
-// Trouble with the provider's API, which is asked for messages whose webhook never
-// came, counts as trouble with the host of a medium.
-// Trouble with the bucket or the streams is retried for as long as it lasts.
-// Trouble with the host of a medium is retried with backoff until it is
-// permanent by its nature or the Job is older than [Options].GiveUp; which it is
-// is decided in one place, [verdict].
-//
-// # What leaves
-//
-// An outgoing message is posted to the provider at most once: see [Worker.send]. Its
-// media are stored and fitted first, and share what its profile allows.
+// A handler returns an error, and [decide] alone turns it into what becomes of the
+// Job. Trouble of this house, such as a bucket that does not answer, is tried again
+// for as long as it lasts. Trouble with somebody else's host is tried again until
+// [Permanent] says that it is for good; a handler records it as a failure then.
 package ingest

@@ -14,11 +14,11 @@ import (
 // it. If that blob is there already it stays as it is: PutBlob reads and
 // describes what is stored and adopted is true; r may have been read in part.
 // The name is [Original] or a variant's: lower-case letters, digits, hyphens.
-func (s *Store) PutBlob(ctx context.Context, account AccountSID, message MessageSID, media MediaSID, name string, r io.Reader, size int64) (b Blob, adopted bool, err error) {
+func (s *Store) PutBlob(ctx context.Context, medium MediaKey, name string, r io.Reader, size int64) (b Blob, adopted bool, err error) {
 	if err := checkName(name); err != nil {
 		return Blob{}, false, err
 	}
-	key := s.BlobKey(account, message, media, name)
+	key := s.BlobKey(medium, name)
 	hash := sha256.New()
 	_, err = s.bucket.Put(ctx, key, io.TeeReader(r, hash), size, IfAbsent())
 	if errors.Is(err, ErrPrecondition) {
@@ -50,11 +50,11 @@ func (s *Store) describeBlob(ctx context.Context, key string) (Blob, error) {
 // Seeking costs nothing; the first read after it opens the blob there, so that
 // http.ServeContent reads only what it sends. The reader ends with ctx and is
 // for one goroutine; the caller closes it.
-func (s *Store) OpenBlob(ctx context.Context, account AccountSID, message MessageSID, media MediaSID, name string) (io.ReadSeekCloser, int64, error) {
+func (s *Store) OpenBlob(ctx context.Context, medium MediaKey, name string) (io.ReadSeekCloser, int64, error) {
 	if err := checkName(name); err != nil {
 		return nil, 0, fmt.Errorf("open blob: %w: %w", err, ErrNotFound)
 	}
-	key := s.BlobKey(account, message, media, name)
+	key := s.BlobKey(medium, name)
 	o, err := s.bucket.Stat(ctx, key)
 	if err != nil {
 		return nil, 0, err
@@ -64,8 +64,8 @@ func (s *Store) OpenBlob(ctx context.Context, account AccountSID, message Messag
 
 // DeleteBlobs removes all blobs of a medium. None is no error. The record must
 // be a tombstone by then.
-func (s *Store) DeleteBlobs(ctx context.Context, account AccountSID, message MessageSID, media MediaSID) error {
-	for o, err := range walk(ctx, s.bucket, blobFolder(account, message, media), "", maxPage) {
+func (s *Store) DeleteBlobs(ctx context.Context, medium MediaKey) error {
+	for o, err := range walk(ctx, s.bucket, medium.blobs(), "", maxPage) {
 		if err != nil {
 			return err
 		}
@@ -76,29 +76,40 @@ func (s *Store) DeleteBlobs(ctx context.Context, account AccountSID, message Mes
 	return nil
 }
 
-// DeleteAllBlobs removes all blobs of all media of a message. The records of the
-// message and of its media must be tombstones by then.
+// DeleteAllBlobs removes all blobs of those media of a message that are tombstones. The
+// others keep theirs: a record of them may be visible, or become so at any moment.
 func (s *Store) DeleteAllBlobs(ctx context.Context, account AccountSID, message MessageSID) error {
+	buried := MediaSID{} // the last tombstone; a record is listed before its blobs
 	for o, err := range walk(ctx, s.bucket, mediaFolder(account, message), "", maxPage) {
 		if err != nil {
 			return err
 		}
-		if key, ok := ParseMediaKey(o.Key); !ok || key.Name == "" {
-			continue
-		}
-		if err := s.bucket.Delete(ctx, o.Key); err != nil {
-			return err
+		medium, name, ok := ParseMediaKey(o.Key)
+		switch {
+		case !ok:
+		case name == "":
+			m, err := s.Media(ctx, medium)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			if !m.Deleted.IsZero() {
+				buried = medium.Media
+			}
+		case medium.Media == buried:
+			if err := s.bucket.Delete(ctx, o.Key); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // DeleteBlob removes one blob of a medium. None is no error.
-func (s *Store) DeleteBlob(ctx context.Context, account AccountSID, message MessageSID, media MediaSID, name string) error {
+func (s *Store) DeleteBlob(ctx context.Context, medium MediaKey, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	return s.bucket.Delete(ctx, s.BlobKey(account, message, media, name))
+	return s.bucket.Delete(ctx, s.BlobKey(medium, name))
 }
 
 // Damaged reads all blobs of a record and returns the names of those that are not
@@ -109,7 +120,7 @@ func (s *Store) Damaged(ctx context.Context, m Media) (names []string, err error
 		blobs[v.Name] = v.Blob
 	}
 	for name, want := range blobs {
-		got, err := s.describeBlob(ctx, s.BlobKey(m.Account, m.Message, m.SID, name))
+		got, err := s.describeBlob(ctx, s.BlobKey(m.Key(), name))
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}

@@ -9,14 +9,7 @@ import (
 	"mmspipe/store/storetest"
 )
 
-func openDir(t *testing.T) store.Bucket {
-	t.Helper()
-	d, err := store.OpenDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
+func openDir(t *testing.T) store.Bucket { return storetest.OpenDir(t) }
 
 // minioOpener returns a function that opens a fresh bucket of one server.
 func minioOpener(t *testing.T) func(*testing.T) store.Bucket {

@@ -11,8 +11,8 @@ import (
 // BeginFit notes that a picture is about to be fitted by owner, a process. It
 // returns true if another owner noted that before and never ended it: that one
 // died of the picture, most likely. The note is then still the other's.
-func (s *Store) BeginFit(ctx context.Context, account AccountSID, message MessageSID, media MediaSID, owner string) (died bool, err error) {
-	key := fittingKey(account, message, media)
+func (s *Store) BeginFit(ctx context.Context, medium MediaKey, owner string) (died bool, err error) {
+	key := medium.fitting()
 	_, err = s.bucket.Put(ctx, key, strings.NewReader(owner), int64(len(owner)), IfAbsent())
 	if !errors.Is(err, ErrPrecondition) {
 		return false, err
@@ -34,6 +34,6 @@ func (s *Store) BeginFit(ctx context.Context, account AccountSID, message Messag
 
 // EndFit takes the note of [Store.BeginFit] away, whosever it is. None is no
 // error.
-func (s *Store) EndFit(ctx context.Context, account AccountSID, message MessageSID, media MediaSID) error {
-	return s.bucket.Delete(ctx, fittingKey(account, message, media))
+func (s *Store) EndFit(ctx context.Context, medium MediaKey) error {
+	return s.bucket.Delete(ctx, medium.fitting())
 }

@@ -68,17 +68,24 @@ func mediaFolder(account AccountSID, message MessageSID) string {
 	return mediaRoot + account.s + "/" + message.s + "/"
 }
 
-func mediaKey(account AccountSID, message MessageSID, media MediaSID) string {
-	return mediaFolder(account, message) + media.s + recordSuffix
+// MediaKey names one medium of a message.
+type MediaKey struct {
+	Account AccountSID
+	Message MessageSID
+	Media   MediaSID
 }
 
-// blobFolder is the prefix of all blobs of a medium.
-func blobFolder(account AccountSID, message MessageSID, media MediaSID) string {
-	return mediaFolder(account, message) + media.s + "/"
+// record is the key of the Media record.
+func (k MediaKey) record() string {
+	return mediaFolder(k.Account, k.Message) + k.Media.s + recordSuffix
 }
 
-func fittingKey(account AccountSID, message MessageSID, media MediaSID) string {
-	return fittingRoot + account.s + "/" + message.s + "/" + media.s
+// blobs is the prefix of all blobs of the medium.
+func (k MediaKey) blobs() string { return mediaFolder(k.Account, k.Message) + k.Media.s + "/" }
+
+// fitting is the key of the note that a picture is being fitted.
+func (k MediaKey) fitting() string {
+	return fittingRoot + k.Account.s + "/" + k.Message.s + "/" + k.Media.s
 }
 
 func claimKey(account AccountSID, upstream MessageSID) string {
@@ -88,9 +95,7 @@ func claimKey(account AccountSID, upstream MessageSID) string {
 func upstreamKey(account AccountSID) string { return upstreamRoot + account.s + recordSuffix }
 
 // BlobKey is the key of a medium's blob, for [MinIO.Presign].
-func (s *Store) BlobKey(account AccountSID, message MessageSID, media MediaSID, name string) string {
-	return blobFolder(account, message, media) + name
-}
+func (s *Store) BlobKey(medium MediaKey, name string) string { return medium.blobs() + name }
 
 // checkName accepts what may name a blob: 1 to 64 lower-case letters, digits
 // and hyphens, which every file system, URL and header takes as they are.
@@ -102,52 +107,41 @@ func checkName(name string) error {
 	return nil
 }
 
-// MediaKey is a key below media/, taken apart.
-type MediaKey struct {
-	Account AccountSID
-	Message MessageSID
-	Media   MediaSID
-	Name    string // of the blob; empty if the key is the record's
-}
-
-// ParseMediaKey takes a key apart that belongs to a medium. It is false for
-// every other key.
-func ParseMediaKey(key string) (MediaKey, bool) {
+// ParseMediaKey takes a key apart that belongs to a medium. The name is that of the
+// blob, and empty if the key is the record's. It is false for every other key.
+func ParseMediaKey(key string) (medium MediaKey, name string, ok bool) {
 	rest, ok := strings.CutPrefix(key, mediaRoot)
 	parts := strings.Split(rest, "/")
-	var k MediaKey
 	switch {
 	case !ok:
-		return MediaKey{}, false
+		return MediaKey{}, "", false
 	case len(parts) == 3:
 		if parts[2], ok = strings.CutSuffix(parts[2], recordSuffix); !ok {
-			return MediaKey{}, false
+			return MediaKey{}, "", false
 		}
 	case len(parts) == 4 && checkName(parts[3]) == nil:
-		k.Name = parts[3]
+		name = parts[3]
 	default:
-		return MediaKey{}, false
+		return MediaKey{}, "", false
 	}
 	var errs [3]error
-	k.Account, errs[0] = ParseAccountSID(parts[0])
-	k.Message, errs[1] = ParseMessageSID(parts[1])
-	k.Media, errs[2] = ParseMediaSID(parts[2])
+	medium.Account, errs[0] = ParseAccountSID(parts[0])
+	medium.Message, errs[1] = ParseMessageSID(parts[1])
+	medium.Media, errs[2] = ParseMediaSID(parts[2])
 	if errs != [3]error{} {
-		return MediaKey{}, false
+		return MediaKey{}, "", false
 	}
-	return k, true
+	return medium, name, true
 }
 
 // Identify names the medium that a message's MediaUrl<index> stands for.
-// If the URL is, character for character, the address that the provider at the
-// origin upstream gives to a medium of exactly this account and message, the
-// provider's own SID is kept and the result is true. This is the only place
-// that decides so; credentials may be sent to the URL only then, or where
-// [IsAccounts] says so. Otherwise the
-// SID is derived from the account, the message, the index and the Store's
-// secret: always the same, and not to be guessed.
-func (s *Store) Identify(account AccountSID, message MessageSID, index int, mediaURL string, upstream *url.URL) (MediaSID, bool) {
-	if of, sid, ok := providerMedia(account, mediaURL, upstream); ok && of == message {
+// If the URL is, character for character, the address that the provider at
+// Upstream gives to a medium of exactly this account and message, the provider's own
+// SID is kept and the result is true. This is the only place that decides so.
+// Otherwise the SID is derived from the account, the message, the index and the
+// Store's secret: it is always the same, and nobody can guess it.
+func (s *Store) Identify(account AccountSID, message MessageSID, index int, mediaURL string) (MediaSID, bool) {
+	if of, sid, ok := providerMedia(account, mediaURL, s.Upstream); ok && of == message {
 		return sid, true
 	}
 	mac := hmac.New(sha256.New, s.secret)
@@ -155,11 +149,11 @@ func (s *Store) Identify(account AccountSID, message MessageSID, index int, medi
 	return MediaSID{"ME" + hex.EncodeToString(mac.Sum(nil))[:32]}, false
 }
 
-// IsAccounts tells whether a MediaUrl is, as in [Store.Identify], the address of a
-// medium of any message of exactly this account. Credentials may be sent to it if a
-// client gave it that has authenticated itself as the account: that one may read
-// there all that they open. A webhook may not, it says what its sender wants.
-func IsAccounts(account AccountSID, mediaURL string, upstream *url.URL) bool {
+// isAccounts tells whether a MediaUrl is, as in [Store.Identify], the address of a
+// medium of any message of exactly this account. A client that has authenticated
+// itself as the account may read there whatever the account's credentials open, so
+// they may be sent to a URL that such a client gave. A webhook's URLs may be anybody's.
+func isAccounts(account AccountSID, mediaURL string, upstream *url.URL) bool {
 	_, _, ok := providerMedia(account, mediaURL, upstream)
 	return ok
 }

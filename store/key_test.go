@@ -59,7 +59,8 @@ func TestIdentify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, ok := s.Identify(account, message, 0, c.url, upstream)
+		s.Upstream = upstream
+		got, ok := s.Identify(account, message, 0, c.url)
 		if ok != c.want {
 			t.Errorf("%s: %s is the provider's: %v, want %v", c.name, c.url, ok, c.want)
 		}
@@ -69,9 +70,9 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-// TestIsAccounts: a client's MediaUrl gets the account's credentials for any of its
+// TestCredentials: a client's MediaUrl gets the account's credentials for any of its
 // messages, and for nothing that is not a medium of it.
-func TestIsAccounts(t *testing.T) {
+func TestCredentials(t *testing.T) {
 	a, m, me := account.String(), message.String(), media.String()
 	own, other := mediaPath(a, m, me), strings.Repeat("f", 32)
 	upstream, err := url.Parse(twilio)
@@ -99,11 +100,15 @@ func TestIsAccounts(t *testing.T) {
 		{"another resource", twilio + "/2010-04-01/Accounts/" + a + "/Recordings/RE" + other, false},
 		{"nothing", "", false},
 	} {
-		if got := store.IsAccounts(account, c.url, upstream); got != c.want {
+		s := store.New(nil, nil)
+		s.Upstream = upstream
+		m := store.Message{Account: account, SID: message, Outgoing: &store.Outgoing{}, Form: url.Values{"MediaUrl": {c.url}}}
+		if got := s.MediaOf(m)[0].Credentials; got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
-	if store.IsAccounts(account, twilio+own, nil) {
+	m1 := store.Message{Account: account, SID: message, Outgoing: &store.Outgoing{}, Form: url.Values{"MediaUrl": {twilio + own}}}
+	if store.New(nil, nil).MediaOf(m1)[0].Credentials {
 		t.Error("credentials without an upstream")
 	}
 }
@@ -114,7 +119,9 @@ func TestIdentifyDerives(t *testing.T) {
 		t.Fatal(err)
 	}
 	identify := func(secret, a string, index int, mediaURL string) string {
-		sid, ok := store.New(nil, []byte(secret)).Identify(sid(store.ParseAccountSID(a)), message, index, mediaURL, upstream)
+		s := store.New(nil, []byte(secret))
+		s.Upstream = upstream
+		sid, ok := s.Identify(sid(store.ParseAccountSID(a)), message, index, mediaURL)
 		if _, err := store.ParseMediaSID(sid.String()); err != nil || ok {
 			t.Errorf("derived %v: %v, %v", sid, err, ok)
 		}
@@ -153,21 +160,20 @@ func TestHashNumber(t *testing.T) {
 
 func TestParseMediaKey(t *testing.T) {
 	s := store.New(nil, nil)
-	key := s.BlobKey(account, message, media, "us-short")
-	want := store.MediaKey{Account: account, Message: message, Media: media, Name: "us-short"}
-	if got, ok := store.ParseMediaKey(key); !ok || got != want {
-		t.Errorf("%s: %+v, %v, want %+v", key, got, ok, want)
+	key := s.BlobKey(store.MediaKey{Account: account, Message: message, Media: media}, "us-short")
+	want := store.MediaKey{Account: account, Message: message, Media: media}
+	if got, name, ok := store.ParseMediaKey(key); !ok || got != want || name != "us-short" {
+		t.Errorf("%s: %+v %q, %v, want %+v", key, got, name, ok, want)
 	}
 	record := strings.TrimSuffix(key, "/us-short") + ".json"
-	want.Name = ""
-	if got, ok := store.ParseMediaKey(record); !ok || got != want {
-		t.Errorf("%s: %+v, %v, want %+v", record, got, ok, want)
+	if got, name, ok := store.ParseMediaKey(record); !ok || got != want || name != "" {
+		t.Errorf("%s: %+v %q, %v, want %+v", record, got, name, ok, want)
 	}
 	for _, other := range []string{
 		"", "media", "media/", "/" + key, "x" + key, key + "/x", key + ".json", strings.TrimSuffix(key, "us-short"),
 		strings.TrimSuffix(record, ".json"), strings.Replace(record, "AC", "MM", 1), strings.Replace(record, "media", "message", 1),
 	} {
-		if got, ok := store.ParseMediaKey(other); ok {
+		if got, _, ok := store.ParseMediaKey(other); ok {
 			t.Errorf("%q: %+v, want none", other, got)
 		}
 	}
@@ -179,12 +185,12 @@ func FuzzIdentify(f *testing.F) {
 		f.Add(seed)
 	}
 	s := store.New(nil, []byte("secret"))
-	upstream, err := url.Parse(twilio)
-	if err != nil {
+	var err error
+	if s.Upstream, err = url.Parse(twilio); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, mediaURL string) {
-		sid, ok := s.Identify(account, message, 0, mediaURL, upstream)
+		sid, ok := s.Identify(account, message, 0, mediaURL)
 		if _, err := store.ParseMediaSID(sid.String()); err != nil {
 			t.Fatal(err)
 		}
@@ -235,7 +241,7 @@ func TestParseMessageKey(t *testing.T) {
 		"", "/" + key, key + "/x", key + ".json", strings.TrimSuffix(key, ".json"), strings.Replace(key, "AC", "MM", 1),
 		strings.Replace(key, "message", "media", 1), strings.Replace(key, "/MM", "/x/MM", 1),
 	} {
-		if a, m, ok := store.ParseMessageKey(other); ok || a != (store.AccountSID{}) || m != (store.MessageSID{}) {
+		if a, m, ok := store.ParseMessageKey(other); ok || !a.IsZero() || !m.IsZero() {
 			t.Errorf("%q: %s, %s, %v, want none", other, a, m, ok)
 		}
 	}

@@ -7,6 +7,14 @@ import (
 	"time"
 )
 
+// ErrUnchanged is what a change returns that has nothing to change; see
+// [Store.UpdateMessage].
+var ErrUnchanged = errors.New("nothing to change")
+
+// ErrDeleted says that a message was deleted: nothing is to be done about it any
+// more.
+var ErrDeleted = errors.New("the message was deleted")
+
 // CreateMessage stores m if there is no record of that message yet and returns
 // it and true. Otherwise it returns the stored record, which may be a tombstone
 // (Deleted is set), and false.
@@ -40,8 +48,9 @@ func (s *Store) Message(ctx context.Context, account AccountSID, message Message
 
 // UpdateMessage applies change to the stored record, stores the result, and
 // returns it. When another writer was faster, change is applied again to what
-// that one stored. An error of change is returned as it is and nothing is
-// written. An absent record is [ErrNotFound].
+// that one stored. If change returns [ErrUnchanged], nothing is written and the
+// stored record is returned without an error; any other error of change is
+// returned as it is. An absent record is [ErrNotFound].
 //
 // What the message is found by stays as it is: its SIDs, From, To and
 // DateCreated. A tombstone stays one, and keeps of a change only what a
@@ -53,7 +62,9 @@ func (s *Store) UpdateMessage(ctx context.Context, account AccountSID, message M
 			return Message{}, err
 		}
 		old, before := m, s.entries(m) // change may write into old's maps
-		if err := change(&m); err != nil {
+		if err := change(&m); errors.Is(err, ErrUnchanged) {
+			return old, nil
+		} else if err != nil {
 			return Message{}, err
 		}
 		m.Account, m.SID = account, message
@@ -80,25 +91,26 @@ func (s *Store) DeleteMessage(ctx context.Context, account AccountSID, message M
 	if err != nil {
 		return m, err
 	}
-	return s.deleteMessage(ctx, m, "", at)
+	return s.deleteMessage(ctx, m, false, "", at)
 }
 
-// DeleteFound is [Store.DeleteMessage] for who has found the message in an index
-// and is going to look there again after an interruption, which finishes it: the
-// entry that led to it is the last to go.
-func (s *Store) DeleteFound(ctx context.Context, found MessageEntry, at time.Time) error {
-	_, err := s.deleteMessage(ctx, found.Message, found.key, at)
-	return err
+// EraseMessage is [Store.DeleteMessage] and makes the tombstone say that the message
+// was erased. Found is where the caller found it and is going to look again after an
+// interruption, which finishes it: the entry that led to it is the last to go. It may be
+// a message that was found in no index.
+func (s *Store) EraseMessage(ctx context.Context, found MessageEntry, at time.Time) (Message, error) {
+	return s.deleteMessage(ctx, found.Message, true, found.key, at)
 }
 
-func (s *Store) deleteMessage(ctx context.Context, m Message, last string, at time.Time) (Message, error) {
-	if m.Deleted.IsZero() {
+func (s *Store) deleteMessage(ctx context.Context, m Message, erase bool, last string, at time.Time) (Message, error) {
+	if m.Deleted.IsZero() || erase && !m.Erased {
 		var err error
 		m, err = s.UpdateMessage(ctx, m.Account, m.SID, func(m *Message) error {
 			if m.Deleted.IsZero() {
 				m.Entries = s.entries(*m)
 				m.Deleted, m.DateUpdated = at, at
 			}
+			m.Erased = m.Erased || erase
 			return nil
 		})
 		if err != nil {
@@ -171,4 +183,42 @@ func (s *Store) putMessage(ctx context.Context, m Message, cond Condition) (_ Me
 		return Message{}, err
 	}
 	return m, nil
+}
+
+// AddFailures records media of a message that were given up, in one write. Failures of
+// the same media that are announced stay known among the message's events. A message
+// that was deleted is [ErrDeleted].
+func (s *Store) AddFailures(ctx context.Context, account AccountSID, message MessageSID, failures map[MediaSID]Failure) (Message, error) {
+	return s.UpdateMessage(ctx, account, message, func(m *Message) error {
+		if !m.Deleted.IsZero() {
+			return ErrDeleted
+		}
+		if m.Failures == nil {
+			m.Failures = map[MediaSID]Failure{}
+		}
+		for media, failure := range failures {
+			if earlier := m.Failures[media].Announced; earlier != 0 {
+				m.Events = append(m.Events, earlier)
+			}
+			m.Failures[media] = failure
+		}
+		return nil
+	})
+}
+
+// RemoveFailure takes the failure of a medium that is stored now from its message. Its
+// event stays known among the message's events. None is no error.
+func (s *Store) RemoveFailure(ctx context.Context, medium MediaKey) error {
+	_, err := s.UpdateMessage(ctx, medium.Account, medium.Message, func(m *Message) error {
+		over, ok := m.Failures[medium.Media]
+		if !ok {
+			return ErrUnchanged
+		}
+		delete(m.Failures, medium.Media)
+		if over.Announced != 0 {
+			m.Events = append(m.Events, over.Announced)
+		}
+		return nil
+	})
+	return err
 }

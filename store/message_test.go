@@ -58,7 +58,7 @@ func erase(ctx context.Context, b store.Bucket) error {
 			if err != nil {
 				return err
 			}
-			if err := s.DeleteFound(ctx, entry, epoch); err != nil {
+			if _, err := s.EraseMessage(ctx, entry, epoch); err != nil {
 				return err
 			}
 		}

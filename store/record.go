@@ -51,6 +51,10 @@ type Message struct {
 	// by what they told: "received", or a status.
 	Forwards map[string]Forward `json:"forwards,omitempty"`
 
+	// Unreadable is a job about the message that could not be read, nil if there was
+	// none.
+	Unreadable *Unreadable `json:"unreadable,omitempty"`
+
 	// Announced is the feed sequence of the message's received event, 0 before
 	// it was acknowledged.
 	Announced uint64 `json:"announced,omitempty"`
@@ -73,6 +77,9 @@ type Message struct {
 	// Deleted makes the record a tombstone: the message is gone, and a late
 	// worker must not bring it back.
 	Deleted time.Time `json:"deleted,omitzero"`
+	// Erased says of a tombstone that the feed keeps nothing of the message either,
+	// but that its media were deleted.
+	Erased bool `json:"erased,omitempty"`
 
 	// Revision is made anew by each write, so that no two writes of a record
 	// have the same ETag.
@@ -93,25 +100,12 @@ func (m Message) MediaIndex(media MediaSID) int {
 	return -1
 }
 
-// MediaURLs are the addresses of the media of m, in their order; empty where a webhook
-// left one out.
-func (m Message) MediaURLs() []string {
-	if m.Outgoing != nil {
-		return m.Form["MediaUrl"]
-	}
-	var addresses []string
-	for n := range m.NumMedia {
-		addresses = append(addresses, m.Form.Get("MediaUrl"+strconv.Itoa(n)))
-	}
-	return addresses
-}
-
 // tombstone is what stays of a deleted message: nothing that anyone wrote, and
 // no number, nor anything by which one could try numbers out.
 func (m Message) tombstone() Message {
 	return Message{
 		Account: m.Account, SID: m.SID, Direction: m.Direction, NumMedia: m.NumMedia,
-		DateCreated: m.DateCreated, DateUpdated: m.DateUpdated, Deleted: m.Deleted,
+		DateCreated: m.DateCreated, DateUpdated: m.DateUpdated, Deleted: m.Deleted, Erased: m.Erased,
 		Announced: m.Announced, Events: m.OtherEvents(), Entries: m.Entries,
 	}
 }
@@ -127,6 +121,9 @@ func (m Message) OtherEvents() []uint64 {
 		if forward.Failure != nil {
 			events = append(events, forward.Failure.Announced)
 		}
+	}
+	if m.Unreadable != nil {
+		events = append(events, m.Unreadable.Announced)
 	}
 	if out := m.Outgoing; out != nil {
 		events = append(events, out.Ready, out.Sent)
@@ -146,7 +143,7 @@ func (m Message) failed() bool {
 			return true
 		}
 	}
-	return len(m.Failures) > 0 || m.Outgoing != nil && m.Outgoing.Failure != nil
+	return len(m.Failures) > 0 || m.Unreadable != nil || m.Outgoing != nil && m.Outgoing.Failure != nil
 }
 
 // Outgoing is how far a message is on its way out.
@@ -169,6 +166,13 @@ type Outgoing struct {
 	Failure *Failure `json:"failure,omitempty"`
 }
 
+// Unreadable is a job that could not be read, with what it holds: nobody else has it.
+type Unreadable struct {
+	Failure
+	Kind string `json:"kind"`
+	Data string `json:"data"`
+}
+
 // Forward is what became of one webhook that was to be posted on.
 type Forward struct {
 	Attempts int       `json:"attempts"`
@@ -177,20 +181,6 @@ type Forward struct {
 	Failure  *Failure  `json:"failure,omitempty"` // why it was given up, nil if it was not
 	// Form is a status callback that was given up, so that it can be posted again.
 	Form url.Values `json:"form,omitempty"`
-}
-
-// Failure says why a medium, a forward or an outgoing message was given up.
-type Failure struct {
-	Index    int       `json:"index"`            // N of MediaUrlN; 0 if it is of no medium
-	Reason   string    `json:"reason"`           // a word of package ingest's
-	Detail   string    `json:"detail,omitempty"` // for people
-	Status   int       `json:"status,omitempty"` // last HTTP status of the host
-	Attempts int       `json:"attempts"`
-	Job      uint64    `json:"job"` // stream sequence of the job that gave up
-	Date     time.Time `json:"date"`
-	// Announced is the feed sequence of the failed event, 0 before it was
-	// acknowledged.
-	Announced uint64 `json:"announced,omitempty"`
 }
 
 // Blob says what the bytes of a stored object must be.
@@ -240,6 +230,18 @@ type Media struct {
 	Revision string `json:"revision"`
 
 	etag string // of the stored record; what an update is conditional on
+}
+
+// Key names the medium.
+func (m Media) Key() MediaKey { return MediaKey{Account: m.Account, Message: m.Message, Media: m.SID} }
+
+// TotalSize is the bytes of the original and of all variants.
+func (m Media) TotalSize() int64 {
+	total := m.Size
+	for _, v := range m.Variants {
+		total += v.Size
+	}
+	return total
 }
 
 // Bare takes everything from a tombstone that describes what it stood for: its SIDs

@@ -72,6 +72,15 @@ func checkSID(s string, prefixes ...string) error {
 	return nil
 }
 
+// IsZero tells whether sid names nothing.
+func (sid AccountSID) IsZero() bool { return sid.s == "" }
+
+// IsZero tells whether sid names nothing.
+func (sid MessageSID) IsZero() bool { return sid.s == "" }
+
+// IsZero tells whether sid names nothing.
+func (sid MediaSID) IsZero() bool { return sid.s == "" }
+
 func (sid AccountSID) String() string { return sid.s }
 func (sid MessageSID) String() string { return sid.s }
 func (sid MediaSID) String() string   { return sid.s }

@@ -42,12 +42,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 )
 
 // Store keeps records and blobs in a [Bucket]. Its methods may be called at
 // once from many goroutines.
 type Store struct {
+	// Upstream is the origin of the provider's API, by which [Store.Identify] knows
+	// the provider's own addresses of media. Set it before use; if it is nil, no
+	// address is the provider's.
+	Upstream *url.URL
+
 	bucket Bucket
 	secret []byte
 }
@@ -74,7 +80,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) CreateMedia(ctx context.Context, m Media) (stored Media, created bool, err error) {
 	stored, err = s.putMedia(ctx, m, IfAbsent())
 	if errors.Is(err, ErrPrecondition) {
-		stored, err = s.Media(ctx, m.Account, m.Message, m.SID)
+		stored, err = s.Media(ctx, m.Key())
 		return stored, false, err
 	}
 	return stored, err == nil, err
@@ -82,23 +88,26 @@ func (s *Store) CreateMedia(ctx context.Context, m Media) (stored Media, created
 
 // Media returns the record of a medium, which may be a tombstone, or
 // [ErrNotFound].
-func (s *Store) Media(ctx context.Context, account AccountSID, message MessageSID, media MediaSID) (Media, error) {
-	m, etag, err := load[Media](ctx, s.bucket, mediaKey(account, message, media))
+func (s *Store) Media(ctx context.Context, medium MediaKey) (Media, error) {
+	m, etag, err := load[Media](ctx, s.bucket, medium.record())
 	m.etag = etag
 	return m, err
 }
 
 // UpdateMedia is to a Media record what [Store.UpdateMessage] is to a Message.
-func (s *Store) UpdateMedia(ctx context.Context, account AccountSID, message MessageSID, media MediaSID, change func(*Media) error) (Media, error) {
+func (s *Store) UpdateMedia(ctx context.Context, medium MediaKey, change func(*Media) error) (Media, error) {
 	for {
-		m, err := s.Media(ctx, account, message, media)
+		m, err := s.Media(ctx, medium)
 		if err != nil {
 			return Media{}, err
 		}
-		if err := change(&m); err != nil {
+		was := m
+		if err := change(&m); errors.Is(err, ErrUnchanged) {
+			return was, nil
+		} else if err != nil {
 			return Media{}, err
 		}
-		m.Account, m.Message, m.SID = account, message, media
+		m.Account, m.Message, m.SID = medium.Account, medium.Message, medium.Media
 		stored, err := s.putMedia(ctx, m, IfMatch(m.etag))
 		if !errors.Is(err, ErrPrecondition) {
 			return stored, err
@@ -108,7 +117,7 @@ func (s *Store) UpdateMedia(ctx context.Context, account AccountSID, message Mes
 
 func (s *Store) putMedia(ctx context.Context, m Media, cond Condition) (_ Media, err error) {
 	m.Revision = rand.Text()
-	m.etag, err = save(ctx, s.bucket, mediaKey(m.Account, m.Message, m.SID), m, cond)
+	m.etag, err = save(ctx, s.bucket, m.Key().record(), m, cond)
 	if err != nil {
 		return Media{}, err
 	}
@@ -130,11 +139,11 @@ func (s *Store) ListMediaRecords(ctx context.Context, account AccountSID, messag
 		if err != nil {
 			return nil, err
 		}
-		key, ok := ParseMediaKey(o.Key)
-		if !ok || key.Name != "" {
+		key, name, ok := ParseMediaKey(o.Key)
+		if !ok || name != "" {
 			continue
 		}
-		m, err := s.Media(ctx, account, message, key.Media)
+		m, err := s.Media(ctx, key)
 		switch {
 		case errors.Is(err, ErrNotFound): // removed since it was listed
 		case err != nil:

@@ -56,7 +56,7 @@ func TestCreateMessage(t *testing.T) {
 func TestUpdateMedia(t *testing.T) {
 	s := newStore(t)
 	change := func(m *store.Media) error { m.Announced++; return nil }
-	if _, err := s.UpdateMedia(t.Context(), account, message, media, change); !errors.Is(err, store.ErrNotFound) {
+	if _, err := s.UpdateMedia(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, change); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("update an absent record: %v, want ErrNotFound", err)
 	}
 	if _, _, err := s.CreateMedia(t.Context(), store.Media{Account: account, Message: message, SID: media}); err != nil {
@@ -66,18 +66,18 @@ func TestUpdateMedia(t *testing.T) {
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
-			if _, err := s.UpdateMedia(t.Context(), account, message, media, change); err != nil {
+			if _, err := s.UpdateMedia(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, change); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
 	refusal := errors.New("no")
-	_, err := s.UpdateMedia(t.Context(), account, message, media, func(m *store.Media) error { m.Announced = 0; return refusal })
+	_, err := s.UpdateMedia(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, func(m *store.Media) error { m.Announced = 0; return refusal })
 	if !errors.Is(err, refusal) {
 		t.Errorf("a change that refuses: %v, want its error", err)
 	}
-	m, err := s.Media(t.Context(), account, message, media)
+	m, err := s.Media(t.Context(), store.MediaKey{Account: account, Message: message, Media: media})
 	if err != nil || m.Announced != writers {
 		t.Errorf("%d updates counted, %v, want %d", m.Announced, err, writers)
 	}
@@ -108,7 +108,7 @@ func TestListMedia(t *testing.T) {
 		if i == 2 {
 			m.Deleted = time.Unix(1e9, 0)
 		}
-		if _, _, err := s.PutBlob(t.Context(), account, message, m.SID, store.Original, strings.NewReader("x"), 1); err != nil {
+		if _, _, err := s.PutBlob(t.Context(), store.MediaKey{Account: account, Message: message, Media: m.SID}, store.Original, strings.NewReader("x"), 1); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := s.CreateMedia(t.Context(), m); err != nil {
@@ -125,7 +125,7 @@ func TestPutBlob(t *testing.T) {
 	s := newStore(t)
 	put := func(name, content string) (store.Blob, bool, error) {
 		r := iotest.OneByteReader(strings.NewReader(content))
-		return s.PutBlob(t.Context(), account, message, media, name, r, int64(len(content)))
+		return s.PutBlob(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, name, r, int64(len(content)))
 	}
 	want := store.Blob{Size: 3, SHA256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"} // FIPS 180-2, "abc"
 	if b, adopted, err := put(store.Original, "abc"); err != nil || adopted || b != want {
@@ -138,16 +138,16 @@ func TestPutBlob(t *testing.T) {
 		if _, _, err := put(name, "abc"); err == nil {
 			t.Errorf("a blob was named %q", name)
 		}
-		if _, _, err := s.OpenBlob(t.Context(), account, message, media, name); !errors.Is(err, store.ErrNotFound) {
+		if _, _, err := s.OpenBlob(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, name); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("open blob %q: %v, want ErrNotFound", name, err)
 		}
 	}
 	for range 2 {
-		if err := s.DeleteBlobs(t.Context(), account, message, media); err != nil {
+		if err := s.DeleteBlobs(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, _, err := s.OpenBlob(t.Context(), account, message, media, store.Original); !errors.Is(err, store.ErrNotFound) {
+	if _, _, err := s.OpenBlob(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, store.Original); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("open a deleted blob: %v, want ErrNotFound", err)
 	}
 }
@@ -156,10 +156,10 @@ func TestOpenBlob(t *testing.T) {
 	content := strings.Repeat("0123456789", 1000)
 	faulty := &storetest.Faulty{Bucket: openDir(t)}
 	s := store.New(faulty, nil)
-	if _, _, err := s.PutBlob(t.Context(), account, message, media, "us", strings.NewReader(content), int64(len(content))); err != nil {
+	if _, _, err := s.PutBlob(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, "us", strings.NewReader(content), int64(len(content))); err != nil {
 		t.Fatal(err)
 	}
-	r, size, err := s.OpenBlob(t.Context(), account, message, media, "us")
+	r, size, err := s.OpenBlob(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, "us")
 	if err != nil || size != int64(len(content)) {
 		t.Fatalf("open: size %d, %v", size, err)
 	}
@@ -200,11 +200,11 @@ func TestOpenBlobServesRanges(t *testing.T) {
 	for name, open := range opens {
 		t.Run(name, func(t *testing.T) {
 			s := store.New(open(t), nil)
-			if _, _, err := s.PutBlob(t.Context(), account, message, media, "us", strings.NewReader("0123456789"), 10); err != nil {
+			if _, _, err := s.PutBlob(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, "us", strings.NewReader("0123456789"), 10); err != nil {
 				t.Fatal(err)
 			}
 			for header, want := range map[string]string{"": "0123456789", "bytes=2-4": "234", "bytes=-3": "789", "bytes=5-": "56789"} {
-				r, _, err := s.OpenBlob(t.Context(), account, message, media, "us")
+				r, _, err := s.OpenBlob(t.Context(), store.MediaKey{Account: account, Message: message, Media: media}, "us")
 				if err != nil {
 					t.Fatal(err)
 				}

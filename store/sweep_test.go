@@ -35,7 +35,7 @@ func worker(fetched string) func(context.Context, store.Bucket) error {
 }
 
 func storeMedium(ctx context.Context, s *store.Store, medium store.MediaSID, fetched string) error {
-	m, err := s.Media(ctx, account, message, medium)
+	m, err := s.Media(ctx, store.MediaKey{Account: account, Message: message, Media: medium})
 	if errors.Is(err, store.ErrNotFound) {
 		m, err = storeBlobs(ctx, s, medium, fetched)
 		if err == nil {
@@ -46,14 +46,15 @@ func storeMedium(ctx context.Context, s *store.Store, medium store.MediaSID, fet
 	case err != nil:
 		return err
 	case !m.Deleted.IsZero():
-		return s.DeleteBlobs(ctx, account, message, medium)
+		return s.DeleteBlobs(ctx, store.MediaKey{Account: account, Message: message, Media: medium})
 	case m.Announced != 0:
 		return nil
 	}
-	_, err = s.UpdateMedia(ctx, account, message, medium, func(m *store.Media) error {
+	_, err = s.UpdateMedia(ctx, store.MediaKey{Account: account, Message: message, Media: medium}, func(m *store.Media) error {
 		m.Announced = 1
 		return nil
 	})
+
 	return err
 }
 
@@ -61,10 +62,10 @@ func storeMedium(ctx context.Context, s *store.Store, medium store.MediaSID, fet
 func storeBlobs(ctx context.Context, s *store.Store, medium store.MediaSID, fetched string) (store.Media, error) {
 	m := store.Media{Account: account, Message: message, SID: medium}
 	var err error
-	if m.Blob, _, err = s.PutBlob(ctx, account, message, medium, store.Original, strings.NewReader(fetched), int64(len(fetched))); err != nil {
+	if m.Blob, _, err = s.PutBlob(ctx, store.MediaKey{Account: account, Message: message, Media: medium}, store.Original, strings.NewReader(fetched), int64(len(fetched))); err != nil {
 		return m, err
 	}
-	r, _, err := s.OpenBlob(ctx, account, message, medium, store.Original)
+	r, _, err := s.OpenBlob(ctx, store.MediaKey{Account: account, Message: message, Media: medium}, store.Original)
 	if err != nil {
 		return m, err
 	}
@@ -74,7 +75,7 @@ func storeBlobs(ctx context.Context, s *store.Store, medium store.MediaSID, fetc
 		return m, err
 	}
 	small := fmt.Sprintf("%x", sha256.Sum256(original))
-	blob, _, err := s.PutBlob(ctx, account, message, medium, "us", strings.NewReader(small), int64(len(small)))
+	blob, _, err := s.PutBlob(ctx, store.MediaKey{Account: account, Message: message, Media: medium}, "us", strings.NewReader(small), int64(len(small)))
 	m.Variants = []store.Variant{{Name: "us", Blob: blob}}
 	return m, err
 }
@@ -88,21 +89,23 @@ func deletion(ctx context.Context, b store.Bucket) error {
 		return err
 	}
 	if !created {
-		_, err := s.UpdateMedia(ctx, account, message, media, func(m *store.Media) error {
+		_, err := s.UpdateMedia(ctx, store.MediaKey{Account: account, Message: message, Media: media}, func(m *store.Media) error {
 			m.Deleted = tombstone.Deleted
 			return nil
 		})
+
 		if err != nil {
 			return err
 		}
 	}
-	if err := s.DeleteBlobs(ctx, account, message, media); err != nil {
+	if err := s.DeleteBlobs(ctx, store.MediaKey{Account: account, Message: message, Media: media}); err != nil {
 		return err
 	}
-	_, err = s.UpdateMedia(ctx, account, message, media, func(m *store.Media) error {
+	_, err = s.UpdateMedia(ctx, store.MediaKey{Account: account, Message: message, Media: media}, func(m *store.Media) error {
 		m.Removed = 2
 		return nil
 	})
+
 	return err
 }
 

@@ -2,13 +2,14 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"mmspipe/cmd/mmspipe/service/servicetest"
+	"mmspipe/cmd/mmspipe/settings"
 	"mmspipe/ingest/simulate"
 	"mmspipe/store"
 	"mmspipe/store/storetest"
@@ -33,43 +34,44 @@ func TestDeployments(t *testing.T) {
 	}
 	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
 	options.HTTPHost, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT
-	nats := &natsServer{t: t, options: *options}
+	nats := servicetest.NewNATS(t)
+	nats.Options = *options
 	nats.Start()
-	t.Cleanup(nats.Stop)
 	minio := storetest.StartMinIO(t, append(environmentFile(t, "minio.env"), "MINIO_ROOT_PASSWORD="+minioPassword)...)
 
-	p := startOn(t, backend{"compose", func(t *testing.T) (map[string]string, func() store.Bucket) {
+	p := servicetest.Start(t, servicetest.Backend{Name: "compose", Prepare: func(t testing.TB) ([]string, func() store.Bucket) {
 		env := map[string]string{"MMSPIPE_DATA": t.TempDir()}
 		for _, line := range environmentFile(t, "mmspipe.env") {
 			name, value, _ := strings.Cut(line, "=")
 			env[name] = value
 		}
 		maps.Copy(env, map[string]string{
-			"MMSPIPE_SECRET":        strings.Repeat("s", 48),
-			"MMSPIPE_NATS_URL":      "nats://mmspipe:" + natsPassword + "@" + nats.running.Addr().String(),
-			"MMSPIPE_NATS_MONITOR":  "http://" + nats.running.MonitorAddr().String(),
+			"MMSPIPE_SECRET":        servicetest.Secret,
+			"MMSPIPE_NATS_URL":      "nats://mmspipe:" + natsPassword + "@" + nats.Server.Addr().String(),
+			"MMSPIPE_NATS_MONITOR":  "http://" + nats.Server.MonitorAddr().String(),
+			"MMSPIPE_DATA":          t.TempDir(),
 			"MMSPIPE_S3_ENDPOINT":   minio.Endpoint,
 			"MMSPIPE_S3_SECRET_KEY": minioPassword,
 		})
 		minio.Bucket = env["MMSPIPE_S3_BUCKET"]
-		return env, func() store.Bucket {
-			bucket, err := store.OpenMinIO(context.Background(), minio)
-			if err != nil {
-				t.Fatal(err)
+		var flags []string
+		for _, f := range settingFlags(t) {
+			if value, ok := env[settings.Variable(f.Name)]; ok {
+				flags = append(flags, "--"+f.Name+"="+value)
 			}
-			return bucket
 		}
+		return flags, func() store.Bucket { return servicetest.OpenMinIO(t, minio) }
 	}})
-	if _, r := p.readyz(); r.Durability.Class != stream.Fsync {
+	if _, r := p.Readyz(); r.Durability.Class != stream.Fsync {
 		t.Errorf("durability %+v", r.Durability)
 	}
-	picture := testImage(t, "small.jpg")
-	sent := p.send(simulate.Message{Media: []simulate.Media{{Data: picture, ContentType: "image/jpeg"}}})
-	if _, body := p.awaitMedium(sent, 0); !bytes.Equal(body, picture) {
+	picture := servicetest.Image(t, "small.jpg")
+	sent := p.Send(simulate.Message{Media: []simulate.Media{{Data: picture, ContentType: "image/jpeg"}}})
+	if _, body := p.AwaitMedium(sent, 0); !bytes.Equal(body, picture) {
 		t.Errorf("%d bytes, want %d", len(body), len(picture))
 	}
-	for _, secret := range []string{natsPassword, minioPassword, testToken, strings.Repeat("s", 48)} {
-		if strings.Contains(p.logs.String(), secret) {
+	for _, secret := range []string{natsPassword, minioPassword, servicetest.Token, servicetest.Secret} {
+		if strings.Contains(p.Logs.String(), secret) {
 			t.Errorf("a secret is in the log")
 		}
 	}
@@ -80,7 +82,7 @@ func TestDeployments(t *testing.T) {
 func TestComposeNames(t *testing.T) {
 	known := map[string]bool{}
 	for _, f := range settingFlags(t) {
-		known[variable(f.Name)] = true
+		known[settings.Variable(f.Name)] = true
 	}
 	for _, file := range []string{"compose.yaml", "mmspipe.env", "example.env", "Dockerfile"} {
 		text, err := os.ReadFile(filepath.Join("../../deployments", file))
@@ -96,7 +98,7 @@ func TestComposeNames(t *testing.T) {
 }
 
 // environmentFile reads the NAME=value lines of a file of deployments.
-func environmentFile(t *testing.T, name string) []string {
+func environmentFile(t testing.TB, name string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../deployments", name))
 	if err != nil {

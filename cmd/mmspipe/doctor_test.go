@@ -8,14 +8,15 @@ import (
 	"strings"
 	"testing"
 
-	"mmspipe/ingest"
+	"mmspipe/cmd/mmspipe/service"
+	"mmspipe/cmd/mmspipe/service/servicetest"
 	"mmspipe/ingest/signature"
 	"mmspipe/ingest/simulate"
 )
 
 // TestDoctorHook: whatever keeps a signature from matching is named.
 func TestDoctorHook(t *testing.T) {
-	form := url.Values{"AccountSid": {testAccount}, "MessageSid": {"MM0123456789abcdef0123456789abcdef"}, "Body": {"hi"}}
+	form := url.Values{"AccountSid": {servicetest.Account}, "MessageSid": {"MM0123456789abcdef0123456789abcdef"}, "Body": {"hi"}}
 	const configured = "https://mms.example.com"
 	for _, c := range []struct {
 		name             string
@@ -34,7 +35,7 @@ func TestDoctorHook(t *testing.T) {
 		{name: "a query more", path: "/webhooks/twilio?utm=1", status: 1, says: "changes the path or the query"},
 		{name: "another token", token: "unknown", status: 1, says: "the token was changed at Twilio"},
 		{name: "another body", body: form.Encode() + "&x=1", status: 1, says: "something between changes the parameters"},
-		{name: "another account", body: strings.Replace(form.Encode(), testAccount, "AC"+strings.Repeat("1", 32), 1), status: 1, says: "is not in MMSPIPE_ACCOUNTS"},
+		{name: "another account", body: strings.Replace(form.Encode(), servicetest.Account, "AC"+strings.Repeat("1", 32), 1), status: 1, says: "is not in MMSPIPE_ACCOUNTS"},
 		{name: "not a webhook", body: "hello", status: 1, says: "no AccountSid"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -51,8 +52,7 @@ func TestDoctorHook(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			p := &program{t: t}
-			status, out, said := p.command("doctor", "--accounts="+testAccount+":first:second", "--public-url="+configured, file)
+			status, out, said := command(t, nil, "doctor", "--accounts="+servicetest.Account+":first:second", "--public-url="+configured, file)
 			if status != c.status || !strings.Contains(out+said, c.says) {
 				t.Errorf("exit status %d, want %d with %q: %s%s", status, c.status, c.says, out, said)
 			}
@@ -63,29 +63,30 @@ func TestDoctorHook(t *testing.T) {
 	}
 }
 
-// TestDoctor: a set-up that is right has nothing to mend, and what is wrong is
+// TestDoctor: a set-up that is right has nothing that fails, and what is wrong is
 // named with what to do.
 func TestDoctor(t *testing.T) {
-	p := startOn(t, backends[0])
-	right := []string{"doctor", "--accounts=" + testAccount + ":" + testToken, "--public-url=" + p.public, "--upstream=" + p.twilio.Origin()}
-	p.twilio.SetNumbers(simulate.Number{PhoneNumber: "+15005550006", SMSURL: p.public + "/webhooks/twilio" + ingest.RetryFragment})
+	t.Parallel()
+	p := start(t, servicetest.Embedded)
+	right := []string{"doctor", "--accounts=" + servicetest.Account + ":" + servicetest.Token, "--public-url=" + p.Public, "--upstream=" + p.Twilio.Origin()}
+	p.Twilio.SetNumbers(simulate.Number{PhoneNumber: "+15005550006", SMSURL: p.Public + "/webhooks/twilio" + service.RetryFragment})
 	out := p.want(0, "webhook", right...)
 	for line := range strings.Lines(out) {
 		if !strings.HasPrefix(line, "ok") {
 			t.Errorf("%s", line)
 		}
 	}
-	p.twilio.SetNumbers(
+	p.Twilio.SetNumbers(
 		simulate.Number{PhoneNumber: "+15005550006", SMSURL: "https://elsewhere.example.com/sms"},
-		simulate.Number{PhoneNumber: "+15005550007", SMSURL: p.public + "/webhooks/twilio"},
+		simulate.Number{PhoneNumber: "+15005550007", SMSURL: p.Public + "/webhooks/twilio"},
 	)
-	out = p.want(1, "2 things want mending", right...)
-	for _, part := range []string{"Twilio calls \"https://elsewhere.example.com/sms\"", "append " + ingest.RetryFragment} {
+	out = p.want(1, "2 checks failed", right...)
+	for _, part := range []string{"Twilio calls \"https://elsewhere.example.com/sms\"", "append " + service.RetryFragment} {
 		if !strings.Contains(out, part) {
 			t.Errorf("want %q in\n%s", part, out)
 		}
 	}
-	p.want(1, "FAIL  account", append(right, "--accounts="+testAccount+":wrong")...)
+	p.want(1, "FAIL  account", append(right, "--accounts="+servicetest.Account+":wrong")...)
 	p.want(1, "FAIL  public URL", append(right, "--public-url=http://127.0.0.1:1")...)
 	p.want(1, "FAIL  upstream", append(right, "--upstream=http://127.0.0.1:1")...)
 	p.want(2, "no account is set", "doctor")

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mmspipe/cmd/mmspipe/fit"
 )
 
 // pictures writes a JPEG, a PNG and a file that is no picture into a directory.
@@ -39,8 +41,8 @@ func pictures(t *testing.T) (dir string) {
 	return dir
 }
 
-// fit runs the subcommand and returns what it printed.
-func fit(t *testing.T, cmd fitCommand, stdin string) (stdout, stderr string, err error) {
+// runFit runs the subcommand and returns what it printed.
+func runFit(t *testing.T, cmd fitCommand, stdin string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, complaints bytes.Buffer
 	err = cmd.Run(t.Context(), stdio{strings.NewReader(stdin), &out, &complaints})
@@ -65,10 +67,10 @@ func size(t *testing.T, name string) image.Point {
 func TestFitIntoDirectory(t *testing.T) {
 	dir := pictures(t)
 	out := filepath.Join(dir, "made", "here")
-	stdout, _, err := fit(t, fitCommand{MaxPixels: "200x200", Output: out, Files: []string{
+	stdout, _, err := runFit(t, fitCommand{MaxPixels: "200x200", Output: out, Files: []string{
 		filepath.Join(dir, "photo.jpeg"), filepath.Join(dir, "notes.jpg"), filepath.Join(dir, "drawing.png"),
 	}}, "")
-	if err == nil || err.Error() != "1 of 3 files were not fitted" {
+	if err == nil || err.Error() != "1 of 3 files not fitted" {
 		t.Errorf("error %v", err)
 	}
 	for _, name := range []string{"photo.jpg", "drawing.png"} {
@@ -86,7 +88,7 @@ func TestFitIntoDirectory(t *testing.T) {
 func TestFitBesideTheFile(t *testing.T) {
 	dir := pictures(t)
 	cmd := fitCommand{MaxBytes: 5000, Files: []string{filepath.Join(dir, "photo.jpeg")}}
-	if _, _, err := fit(t, cmd, ""); err != nil {
+	if _, _, err := runFit(t, cmd, ""); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "photo.fit.jpg"))
@@ -105,12 +107,12 @@ func TestFitOverwritesOnlyWhenTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := fitCommand{MaxPixels: "20x20", Files: []string{filepath.Join(dir, "photo.jpeg")}}
-	stdout, _, err := fit(t, cmd, "")
+	stdout, _, err := runFit(t, cmd, "")
 	if kept, _ := os.ReadFile(made); err == nil || string(kept) != "precious" || !strings.Contains(stdout, "--force") {
 		t.Fatalf("%v, %q, %s", err, kept, stdout)
 	}
 	cmd.Force = true
-	if _, _, err := fit(t, cmd, ""); err != nil {
+	if _, _, err := runFit(t, cmd, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := size(t, made); got != image.Pt(20, 15) {
@@ -125,17 +127,17 @@ func TestFitOverwritesOnlyWhenTold(t *testing.T) {
 // Two files of one name go to one directory, even where that may overwrite.
 func TestFitDoesNotMergeFiles(t *testing.T) {
 	one, two, out := pictures(t), pictures(t), t.TempDir()
-	_, _, err := fit(t, fitCommand{Output: out, Force: true, Files: []string{
+	_, _, err := runFit(t, fitCommand{Output: out, Force: true, Files: []string{
 		filepath.Join(one, "photo.jpeg"), filepath.Join(two, "photo.jpeg"),
 	}}, "")
-	if err == nil || err.Error() != "1 of 2 files were not fitted" {
+	if err == nil || err.Error() != "1 of 2 files not fitted" {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestFitJSON(t *testing.T) {
 	dir := pictures(t)
-	stdout, _, err := fit(t, fitCommand{Profile: "world", JSON: true, Output: t.TempDir(), Files: []string{
+	stdout, _, err := runFit(t, fitCommand{Profile: "world", JSON: true, Output: t.TempDir(), Files: []string{
 		filepath.Join(dir, "drawing.png"), filepath.Join(dir, "absent.jpg"),
 	}}, "")
 	if err == nil {
@@ -145,7 +147,7 @@ func TestFitJSON(t *testing.T) {
 	if len(lines) != 2 {
 		t.Fatalf("%d lines", len(lines))
 	}
-	var fitted, absent fitJSON
+	var fitted, absent fit.JSON
 	if err := errors.Join(json.Unmarshal([]byte(lines[0]), &fitted), json.Unmarshal([]byte(lines[1]), &absent)); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +165,7 @@ func TestFitStandardInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, err := fit(t, fitCommand{MaxPixels: "100x100", Files: []string{"-"}}, string(photo))
+	stdout, stderr, err := runFit(t, fitCommand{MaxPixels: "100x100", Files: []string{"-"}}, string(photo))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +192,7 @@ func TestFitUsage(t *testing.T) {
 		{Files: []string{"-", "photo.jpg"}},
 		{Files: []string{"-"}, Output: "."},
 	} {
-		if _, _, err := fit(t, cmd, ""); !errors.Is(err, errUsage) {
+		if _, _, err := runFit(t, cmd, ""); !errors.Is(err, errUsage) {
 			t.Errorf("%+v: error %v", cmd, err)
 		}
 	}

@@ -20,25 +20,45 @@ var arrows = map[string][]string{
 	"ingest/signature":     {},
 	"ingest/fetch":         {},
 	"ingest/simulate":      {"ingest/signature"},
-	"ingest":               {"ingest/fetch", "ingest/relay", "ingest/signature", "ingest/upstream", "resize", "store", "store/link", "store/rest", "store/stream"},
-	"ingest/relay":         {"ingest/fetch", "ingest/signature"},
+	"ingest":               {"ingest/fetch", "ingest/upstream", "store", "store/stream"},
+	"ingest/webhook":       {"store", "store/stream"},
+	"ingest/receive":       {"ingest", "ingest/forward", "ingest/signature", "ingest/webhook", "store", "store/rest", "store/stream"},
+	"ingest/forward":       {"ingest", "ingest/fetch", "ingest/signature", "ingest/webhook", "store", "store/feed", "store/rest", "store/stream"},
+	"ingest/media":         {"ingest", "ingest/fetch", "resize", "store", "store/feed", "store/stream"},
+	"ingest/removal":       {"store", "store/feed", "store/stream"},
+	"ingest/status":        {"ingest/forward", "ingest/webhook", "store", "store/feed", "store/stream"},
+	"ingest/inbound":       {"ingest", "ingest/media", "ingest/removal", "ingest/status", "ingest/upstream", "ingest/webhook", "store", "store/feed", "store/stream"},
+	"ingest/outbound":      {"ingest", "ingest/fetch", "ingest/media", "ingest/removal", "ingest/status", "ingest/upstream", "ingest/webhook", "resize", "store", "store/feed", "store/link", "store/stream"},
+	"ingest/ingesttest":    nil, // wires everything below it, for tests
 	"ingest/upstream":      {"store"},
-	"ingest/operate":       {"ingest", "ingest/upstream", "store", "store/stream"},
+	"ingest/operate":       {"ingest/forward", "ingest/removal", "ingest/upstream", "store", "store/feed", "store/stream"},
 	"store":                {},
 	"store/storetest":      {"store"},
 	"store/stream":         {"store"},
 	"store/rest":           {},
 	"store/link":           {},
-	"store/api":            {"store", "store/link", "store/rest", "store/stream"},
-	"cmd/mmspipe":          nil, // wires everything
+	"store/feed":           {"store", "store/stream"},
+	"store/api":            {"store", "store/feed", "store/link", "store/rest", "store/stream"},
+
+	"cmd/mmspipe": {
+		"cmd/mmspipe/demo", "cmd/mmspipe/doctor", "cmd/mmspipe/fit", "cmd/mmspipe/operator", "cmd/mmspipe/service", "cmd/mmspipe/settings",
+		"ingest/operate", "ingest/simulate", "resize", "store",
+	},
+	"cmd/mmspipe/service":             nil, // wires everything below it
+	"cmd/mmspipe/service/servicetest": {"cmd/mmspipe/service", "cmd/mmspipe/settings", "ingest/simulate", "store", "store/storetest"},
+	"cmd/mmspipe/settings":            {"cmd/mmspipe/service", "ingest/fetch", "ingest/outbound", "resize", "store", "store/rest"},
+	"cmd/mmspipe/operator":            {"ingest/operate", "store", "store/rest", "store/stream"},
+	"cmd/mmspipe/doctor":              {"cmd/mmspipe/operator", "cmd/mmspipe/service", "ingest/signature", "ingest/upstream", "store"},
+	"cmd/mmspipe/fit":                 {"resize"},
+	"cmd/mmspipe/demo":                {"cmd/mmspipe/service", "cmd/mmspipe/settings", "ingest/simulate", "store/stream"},
 }
 
 // homes says where each large dependency lives.
 var homes = map[string][]string{
 	"github.com/disintegration/imaging": {"resize"},
 	"github.com/minio/minio-go":         {"store"},
-	"github.com/nats-io/nats.go":        {"store/stream", "cmd/mmspipe", "store/storetest"},
-	"github.com/nats-io/nats-server":    {"cmd/mmspipe", "store/storetest"},
+	"github.com/nats-io/nats.go":        {"store/stream", "cmd/mmspipe/service", "store/storetest"},
+	"github.com/nats-io/nats-server":    {"cmd/mmspipe/service", "cmd/mmspipe/service/servicetest", "store/storetest"},
 	"github.com/twilio/twilio-go":       {},
 }
 

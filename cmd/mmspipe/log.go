@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	stdlog "log"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -14,17 +13,4 @@ func newLogger(w io.Writer, console bool) zerolog.Logger {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
 	}
 	return zerolog.New(w).With().Timestamp().Logger()
-}
-
-// serverLog takes what net/http has to say of bad connections, which is seldom
-// worth more than a look.
-func serverLog(log zerolog.Logger) *stdlog.Logger {
-	return stdlog.New(levelWriter{log}, "", 0)
-}
-
-type levelWriter struct{ log zerolog.Logger }
-
-func (w levelWriter) Write(p []byte) (int, error) {
-	w.log.Debug().Msg(string(p))
-	return len(p), nil
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"mmspipe/cmd/mmspipe/settings"
+
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 )
@@ -44,12 +46,12 @@ type cli struct {
 	Serve     serveCommand     `cmd:"" help:"Run the service."`
 	Demo      demoCommand      `cmd:"" help:"Run the service with a simulated Twilio and show some messages on their way."`
 	Simulate  simulateCommand  `cmd:"" help:"Stand in for Twilio: host media and send signed webhooks to any handler."`
-	Failed    failedCommand    `cmd:"" help:"List the media that were given up."`
+	Failed    failedCommand    `cmd:"" help:"List what was given up."`
 	Replay    replayCommand    `cmd:"" help:"Try again what was given up, or verify what is stored."`
-	Reconcile reconcileCommand `cmd:"" help:"Find what the provider has and is missing here, and queue it."`
+	Reconcile reconcileCommand `cmd:"" help:"Find what the provider has and this service lacks, and queue it."`
 	Reindex   reindexCommand   `cmd:"" help:"Rebuild the index of messages from their records."`
-	Erase     eraseCommand     `cmd:"" help:"Remove everything that is kept of a phone number."`
-	Message   messageCommand   `cmd:"" help:"Print everything known of one message."`
+	Erase     eraseCommand     `cmd:"" help:"Remove everything that is kept of one phone number."`
+	Message   messageCommand   `cmd:"" help:"Print everything that is known of one message."`
 	Status    statusCommand    `cmd:"" help:"Print how the running service is doing."`
 	Doctor    doctorCommand    `cmd:"" help:"Check the set-up, or tell why a webhook's signature does not match."`
 	Fit       fitCommand       `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`
@@ -63,8 +65,9 @@ To see it work: mmspipe demo
 
 To run it: MMSPIPE_ACCOUNTS=AC…:TOKEN mmspipe serve`
 
-// run runs the program and returns its exit status: 0, 1 after an error, 2 when
-// it was called wrongly, 3 when there was nothing to show or to do. An interrupted command that stopped cleanly is 0.
+// run runs the program and returns its exit status: 0, 1 after an error, 2 when it
+// was called wrongly, 3 when there was nothing to show or to do. A command that was
+// interrupted and stopped cleanly returns 0.
 func run(ctx context.Context, args []string, getenv func(string) (string, bool), std stdio) int {
 	exited := -1
 	parser := kong.Must(&cli{},
@@ -121,22 +124,22 @@ func environment(getenv func(string) (string, bool)) kong.Resolver {
 		if !flag.Tag.Has("setting") {
 			return nil, nil
 		}
-		if value, ok := getenv(variable(flag.Name)); ok {
+		if value, ok := getenv(settings.Variable(flag.Name)); ok {
 			return value, nil
 		}
 		return nil, nil
 	})
 }
 
-// helpWithVariable adds the default of a flag to its help, and the variable of a
-// setting.
+// helpWithVariable adds its default to the help of a flag, and its variable to that
+// of a setting.
 func helpWithVariable(value *kong.Value) string {
 	help := value.Help
 	if value.HasDefault {
 		help += " Default: " + value.Default + "."
 	}
 	if value.Tag.Has("setting") {
-		help += " ($" + variable(value.Name) + ")"
+		help += " ($" + settings.Variable(value.Name) + ")"
 	}
 	return help
 }

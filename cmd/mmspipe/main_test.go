@@ -1,56 +1,45 @@
 package main
 
 import (
-	"fmt"
-	"net/http"
-	"os"
-	"strconv"
+	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"go.uber.org/goleak"
+	"mmspipe/cmd/mmspipe/service/servicetest"
 )
 
-// TestMain runs the tests and wants no goroutine left by them. Asked by a test
-// for a NATS server in a process of its own, this program is that instead.
-func TestMain(m *testing.M) {
-	if dir, ok := os.LookupEnv(natsStoreVariable); ok {
-		if err := runNATS(dir, os.Getenv(natsPortVariable)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(tests{m})
+func TestMain(m *testing.M) { servicetest.Main(m) }
+
+// program is a service, beside which commands are run.
+type program struct{ *servicetest.Program }
+
+func start(t *testing.T, b servicetest.Backend, flags ...string) program {
+	t.Helper()
+	return program{servicetest.Start(t, b, flags...)}
 }
 
-// tests closes the default client's idle connections, which the tests share,
-// before anybody looks for goroutines.
-type tests struct{ *testing.M }
-
-func (m tests) Run() int {
-	defer http.DefaultClient.CloseIdleConnections()
-	return m.M.Run()
+// command runs a subcommand beside the service, as a person would, and returns its
+// exit status and what it wrote.
+func (p program) command(args ...string) (status int, out, said string) {
+	p.T.Helper()
+	return command(p.T, map[string]string{"MMSPIPE_DATA": p.Config.Data}, args...)
 }
 
-// The variables that make this program a NATS server.
-const (
-	natsStoreVariable = "MMSPIPE_TEST_NATS_STORE"
-	natsPortVariable  = "MMSPIPE_TEST_NATS_PORT"
-)
+// want runs a subcommand and compares its exit status and a part of what it wrote.
+func (p program) want(status int, part string, args ...string) string {
+	p.T.Helper()
+	got, out, said := p.command(args...)
+	if got != status || !strings.Contains(out+said, part) {
+		p.T.Errorf("mmspipe %s: exit status %d, want %d with %q:\n%s%s", strings.Join(args, " "), got, status, part, out, said)
+	}
+	return out
+}
 
-// runNATS is a nats-server that syncs always, until it is killed.
-func runNATS(dir, port string) error {
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return fmt.Errorf("%s: %w", natsPortVariable, err)
-	}
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: n, JetStream: true, StoreDir: dir, SyncAlways: true})
-	if err != nil {
-		return err
-	}
-	s.ConfigureLogger()
-	s.Start()
-	s.WaitForShutdown()
-	return nil
+// command runs the program with an environment, and returns its exit status and what
+// it wrote.
+func command(t testing.TB, env map[string]string, args ...string) (status int, out, said string) {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	getenv := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+	status = run(t.Context(), args, getenv, stdio{strings.NewReader(""), &stdout, &stderr})
+	return status, stdout.String(), stderr.String()
 }

@@ -4,232 +4,134 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
+	"io"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 	"time"
 
+	"mmspipe/cmd/mmspipe/operator"
 	"mmspipe/ingest/operate"
 	"mmspipe/store"
-	"mmspipe/store/rest"
+
+	"github.com/dustin/go-humanize/english"
+	"github.com/schollz/progressbar/v3"
 )
 
-// line is one of an answer of the operator API that takes its time: progress, as
-// often as there is some, and at last a result or an error.
-type line[R any] struct {
-	Progress *R     `json:"progress,omitempty"`
-	Result   *R     `json:"result,omitempty"`
-	Error    string `json:"error,omitempty"`
+// errNothing says that there was nothing to show or to do: exit status 3.
+var errNothing = errors.New("nothing found")
+
+// operatorFlags say how a command reaches the running service.
+type operatorFlags struct {
+	Data  string `setting:"" default:"./mmspipe-data" placeholder:"DIR" help:"Data directory of the service: its address and key are read there."`
+	Admin string `placeholder:"HOST:PORT" help:"Admin listener of the service, where the data directory is elsewhere."`
+	Key   string `env:"MMSPIPE_OPERATOR_KEY" placeholder:"SK…:SECRET" help:"An operator's API key, where the data directory is elsewhere."`
+	JSON  bool   `help:"Print JSON."`
 }
 
-// operatorAPI is what the commands for people on call ask, on the admin listener.
-// It needs the operator's key, for changes one that may write.
-func (s *service) operatorAPI() http.Handler {
-	o := s.onCall()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /operator/failed", s.operator(func(w http.ResponseWriter, r *http.Request) error { return failed(o, w, r) }))
-	mux.HandleFunc("GET /operator/status", s.operator(func(w http.ResponseWriter, r *http.Request) error { return s.status(o, w, r) }))
-	mux.HandleFunc("GET /operator/messages/{sid}", s.operator(func(w http.ResponseWriter, r *http.Request) error { return message(o, w, r) }))
-	mux.HandleFunc("POST /operator/replay", s.operator(func(w http.ResponseWriter, r *http.Request) error { return replay(o, w, r) }))
-	mux.HandleFunc("POST /operator/erase", s.operator(func(w http.ResponseWriter, r *http.Request) error { return erase(o, w, r) }))
-	mux.HandleFunc("POST /operator/reconcile", s.operator(func(w http.ResponseWriter, r *http.Request) error { return reconcile(o, w, r) }))
-	mux.HandleFunc("POST /operator/delete-upstream", s.operator(func(w http.ResponseWriter, r *http.Request) error { return deleteCopies(o, w, r) }))
-	mux.HandleFunc("POST /operator/reindex", s.operator(func(w http.ResponseWriter, r *http.Request) error { return reindex(o, w, r) }))
-	return mux
-}
-
-// operator admits those with an operator's key, and answers with the error of h
-// where that has not answered yet.
-func (s *service) operator(h func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		identity, err := s.keys.Authenticate(r)
-		if err == nil && (identity.Account != rest.Operator || r.Method != http.MethodGet && !identity.Write) {
-			err = rest.Unauthorized()
-		}
-		if err == nil {
-			err = h(w, r)
-		}
-		if err == nil {
-			return
-		}
-		s.log.Warn().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("operator request")
-		if api, ok := errors.AsType[*rest.Error](err); ok {
-			rest.WriteError(w, r, api)
-			return
-		}
-		http.Error(w, err.Error(), http.StatusBadRequest)
-	}
-}
-
-// parseQuery reads what failures or messages are meant.
-func parseQuery(values url.Values) (operate.Query, error) {
-	var q operate.Query
-	var err [5]error
-	if v := values.Get("account"); v != "" {
-		q.Account, err[0] = store.ParseAccountSID(v)
-	}
-	if v := values.Get("message"); v != "" {
-		q.Message, err[1] = store.ParseMessageSID(v)
-	}
-	if v := values.Get("media"); v != "" {
-		q.Media, err[2] = store.ParseMediaSID(v)
-	}
-	if v := values.Get("since"); v != "" {
-		q.Since, err[3] = time.Parse(time.RFC3339, v)
-	}
-	if v := values.Get("until"); v != "" {
-		q.Until, err[4] = time.Parse(time.RFC3339, v)
-	}
-	q.Reason = values.Get("reason")
-	return q, errors.Join(err[:]...)
-}
-
-// failed is GET /operator/failed: one failure on each line.
-func failed(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
-	q, err := parseQuery(r.URL.Query())
-	if err != nil {
-		return err
-	}
-	out := newLines[operate.Failure](w)
-	for f, err := range o.Failed(r.Context(), q) {
+// client returns a client of the service that the flags name.
+func (f operatorFlags) client() (*operator.Client, error) {
+	c := &operator.Client{Address: f.Admin, SID: operator.KeySID}
+	if c.Address == "" {
+		text, err := os.ReadFile(filepath.Join(f.Data, operator.AddressFile))
 		if err != nil {
-			return out.write(line[operate.Failure]{Error: err.Error()})
+			return nil, fmt.Errorf("no service uses %s (--data): start it with mmspipe serve, or name its admin listener with --admin", f.Data)
 		}
-		if err := out.write(line[operate.Failure]{Result: &f}); err != nil {
-			return nil // the client has gone
+		c.Address = strings.TrimSpace(string(text))
+	}
+	if f.Key != "" {
+		var ok bool
+		if c.SID, c.Secret, ok = strings.Cut(f.Key, ":"); !ok {
+			return nil, fmt.Errorf("%w: --key is not SK…:SECRET", errUsage)
+		}
+		return c, nil
+	}
+	text, err := os.ReadFile(filepath.Join(f.Data, operator.KeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("no operator's key in %s: give one with --key or MMSPIPE_OPERATOR_KEY", f.Data)
+	}
+	c.Secret = strings.TrimSpace(string(text))
+	return c, nil
+}
+
+// advise adds to an error of a client which flag helps.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, operator.ErrUnreachable):
+		return fmt.Errorf("%w (--admin); start it with mmspipe serve", err)
+	case errors.Is(err, operator.ErrKey):
+		return fmt.Errorf("%w; give an operator's with --key or MMSPIPE_OPERATOR_KEY, one that may write for changes", err)
+	case errors.Is(err, operator.ErrNotFound):
+		return fmt.Errorf("%w: %w", errNothing, err)
+	}
+	return err
+}
+
+// work has the service do what takes its time, and shows meanwhile how many messages
+// it has handled.
+func work[R any](f operatorFlags, std stdio, messages func(R) int, do func(c *operator.Client, seen func(R)) (R, error)) (result R, err error) {
+	c, err := f.client()
+	if err != nil {
+		return result, err
+	}
+	seen := func(R) {}
+	if isTerminal(std.err) {
+		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(std.err), progressbar.OptionSetDescription("messages"),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish())
+		defer bar.Finish()                            //nolint:errcheck // nobody can be told of a terminal that is gone
+		seen = func(r R) { _ = bar.Set(messages(r)) } // the same
+	}
+	result, err = do(c, seen)
+	return result, advise(err)
+}
+
+// rangeFlags say which messages are meant.
+type rangeFlags struct {
+	Account string `placeholder:"AC…" help:"Of this account only."`
+	Since   string `placeholder:"TIME" help:"Received at or after it: 2026-11-23, 2026-11-23T15:04:05Z, or a time ago such as 36h."`
+	Until   string `placeholder:"TIME" help:"Received before it."`
+}
+
+// query returns what the flags mean.
+func (f rangeFlags) query() (q operate.Query, err error) {
+	var mistakes [3]error
+	q.Account, mistakes[0] = flagValue("account", f.Account, store.ParseAccountSID)
+	q.Since, mistakes[1] = flagValue("since", f.Since, parseTime)
+	q.Until, mistakes[2] = flagValue("until", f.Until, parseTime)
+	return q, errors.Join(mistakes[:]...)
+}
+
+// flagValue parses the value of a flag. It is zero if that is not given.
+func flagValue[T any](name, value string, parse func(string) (T, error)) (v T, err error) {
+	if value == "" {
+		return v, nil
+	}
+	if v, err = parse(value); err != nil {
+		return v, fmt.Errorf("%w: --%s: %w", errUsage, name, err)
+	}
+	return v, nil
+}
+
+// parseTime reads a moment, a day in UTC, or a time ago.
+func parseTime(text string) (time.Time, error) {
+	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
+		return time.Now().Add(-ago), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
 		}
 	}
-	return nil
+	return time.Time{}, fmt.Errorf("%q is not a time such as 2026-11-23, 2026-11-23T15:04:05Z or 36h", text)
 }
 
-// progressEach is how often progress is told.
-const progressEach = 200 * time.Millisecond
-
-// replay is POST /operator/replay.
-func replay(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
-	if err := r.ParseForm(); err != nil {
-		return err
-	}
-	q, err := parseQuery(r.Form)
-	if err != nil {
-		return err
-	}
-	all, _ := strconv.ParseBool(r.Form.Get("all"))
-	dryRun, _ := strconv.ParseBool(r.Form.Get("dryRun"))
-	return work(w, func(seen func(operate.Replayed)) (operate.Replayed, error) {
-		return o.Replay(r.Context(), q, all, dryRun, r.Form.Get("run"), seen)
-	})
+// count is a number with its noun, which agrees with it. Irregular plurals are given.
+func count(n int, singular string, plural ...string) string {
+	return english.Plural(n, singular, strings.Join(plural, ""))
 }
 
-// erase is POST /operator/erase.
-func erase(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
-	if err := r.ParseForm(); err != nil {
-		return err
-	}
-	q, err := parseQuery(r.Form)
-	if err != nil {
-		return err
-	}
-	if r.Form.Get("number") == "" {
-		return errors.New("no number is given")
-	}
-	dryRun, _ := strconv.ParseBool(r.Form.Get("dryRun"))
-	return work(w, func(seen func(operate.Receipt)) (operate.Receipt, error) {
-		return o.Erase(r.Context(), q.Account, r.Form.Get("number"), dryRun, seen)
-	})
-}
-
-// work answers with the progress of what takes its time, and its result.
-func work[R any](w http.ResponseWriter, do func(seen func(R)) (R, error)) error {
-	out := newLines[R](w)
-	told := time.Now()
-	result, err := do(func(r R) {
-		if time.Since(told) > progressEach {
-			told = time.Now()
-			_ = out.write(line[R]{Progress: &r}) // a client that has gone ends the request's context
-		}
-	})
-	last := line[R]{Result: &result}
-	if err != nil {
-		last.Error = err.Error()
-	}
-	_ = out.write(last)
-	return nil
-}
-
-// message is GET /operator/messages/{sid}.
-func message(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
-	sid, err := store.ParseMessageSID(r.PathValue("sid"))
-	if err != nil {
-		return err
-	}
-	private, _ := strconv.ParseBool(r.URL.Query().Get("private"))
-	known, err := o.Message(r.Context(), sid, private)
-	if errors.Is(err, operate.ErrUnknown) {
-		return rest.NotFound(r)
-	}
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, known)
-}
-
-// status is GET /operator/status.
-func (s *service) status(o *operate.Operator, w http.ResponseWriter, r *http.Request) error {
-	status, err := o.Status(r.Context())
-	if err != nil {
-		return err
-	}
-	free, _, err := space(s.data)
-	if err != nil {
-		return err
-	}
-	class := s.class.Load()
-	return writeJSON(w, serviceStatus{Status: status, Workers: s.workers, FreeDisk: free, Durability: durability{class.Class, class.reason}})
-}
-
-// serviceStatus is how this process is doing, with the streams.
-type serviceStatus struct {
-	operate.Status
-	Workers    int        `json:"workers"`
-	FreeDisk   int64      `json:"freeDiskBytes"`
-	Durability durability `json:"durability"`
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(v)
-}
-
-// lines writes an answer line by line.
-type lines[R any] struct {
-	encoder *json.Encoder
-	control *http.ResponseController
-}
-
-func newLines[R any](w http.ResponseWriter) lines[R] {
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // it would end the request's context; all of it was read
-	return lines[R]{json.NewEncoder(w), control}
-}
-
-func (l lines[R]) write(v line[R]) error {
-	_ = l.control.SetWriteDeadline(time.Now().Add(time.Minute)) // work takes its time
-	return errors.Join(l.encoder.Encode(v), l.control.Flush())
-}
-
-// addressFile is where the commands find the admin listener of the service that
-// uses a data directory.
-const addressFile = "admin-address"
-
-// noteAddress writes the address of the admin listener until the service stops.
-func (s *service) noteAddress() error {
-	path := filepath.Join(s.data, addressFile)
-	if err := os.WriteFile(path, []byte(s.admin.Addr().String()+"\n"), 0o600); err != nil {
-		return fmt.Errorf("note admin address: %w", err)
-	}
-	return nil
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
 }

@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 
-	"mmspipe/ingest/upstream"
+	"mmspipe/cmd/mmspipe/service"
+	"mmspipe/cmd/mmspipe/settings"
 
 	"github.com/rs/zerolog"
 )
 
 type serveCommand struct {
-	settings `embed:""`
+	settings.Settings `embed:""`
 }
 
 // Help is the long form of the subcommand's help.
@@ -21,43 +22,43 @@ func (serveCommand) Help() string {
 
 // Run serves until ctx ends.
 func (cmd serveCommand) Run(ctx context.Context, std stdio) error {
-	config, err := cmd.parse()
+	config, logging, err := cmd.Parse()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	console := config.logFormat == "console" || config.logFormat == "auto" && isTerminal(std.err)
-	log := newLogger(std.err, console).Level(config.logLevel)
-	return serve(ctx, config, log, func(s *service) {
+	console := logging.Format == "console" || logging.Format == "auto" && isTerminal(std.err)
+	log := newLogger(std.err, console).Level(logging.Level)
+	return service.Run(ctx, config, log, func(r service.Running) {
 		if console {
-			s.describe(std.err)
+			describe(std.err, r, config.MediaAuth)
 		} else {
-			s.announce()
+			announce(log, r, config)
 		}
 	})
 }
 
-// serve runs the service until ctx ends, then stops it. It calls ready when
-// requests are answered. The error is what kept it from starting or made it
-// stop, joined with what went wrong in stopping.
-func serve(ctx context.Context, c config, log zerolog.Logger, ready func(*service)) (err error) {
-	s := &service{config: c, log: log, twilio: upstream.New(c.upstream, c.accounts)}
-	ctx, s.fail = context.WithCancelCause(ctx)
-	defer s.fail(nil)
-	defer func() { err = errors.Join(err, s.stop()) }()
-	// In this order: what is started later uses what was started earlier, and is
-	// stopped before it.
-	for _, start := range []func(context.Context) error{
-		s.openData, s.openBucket, s.openStreams, s.startWatch, s.listen, s.startWorker, s.startRetention, s.startServers,
+// announce logs what the service listens on and what it uses.
+func announce(log zerolog.Logger, r service.Running, c service.Config) {
+	log.Info().Stringer("public", r.Public).Stringer("admin", r.Admin).Str("queue", r.Queue).Str("objects", r.Objects).
+		Str("media_auth", c.MediaAuth).Str("webhook", r.Webhook).Bool("relay", c.Relay).Msg("serving")
+}
+
+// describe tells the same to a person.
+func describe(w io.Writer, r service.Running, mediaAuth string) {
+	media := "public: whoever knows a medium's URL can read it; --media-auth=required changes that"
+	if mediaAuth == "required" {
+		media = "required: content needs credentials or a signed link"
+	}
+	fmt.Fprintf(w, "mmspipe is serving.\n\n")
+	for _, line := range [][2]string{
+		{"public", "http://" + r.Public.String()},
+		{"admin", "http://" + r.Admin.String()},
+		{"queue", r.Queue},
+		{"objects", r.Objects},
+		{"media", media},
+		{"webhook", r.Webhook},
 	} {
-		if err := start(ctx); err != nil {
-			return err
-		}
+		fmt.Fprintf(w, "  %-8s %s\n", line[0], line[1])
 	}
-	ready(s)
-	<-ctx.Done()
-	log.Info().Msg("stopping")
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return nil
+	fmt.Fprintf(w, "\nGive the webhook URL, with its fragment, to Twilio for incoming messages and status callbacks:\nthe fragment makes Twilio retry what is answered 503. Set a fallback URL too.\n\n")
 }

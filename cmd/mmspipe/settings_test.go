@@ -5,11 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"mmspipe/cmd/mmspipe/settings"
 
 	"github.com/alecthomas/kong"
 )
@@ -17,9 +18,9 @@ import (
 var update = flag.Bool("update", false, "write golden files and the README's table anew")
 
 // settingFlags are the flags of all settings.
-func settingFlags(t *testing.T) []*kong.Flag {
+func settingFlags(t testing.TB) []*kong.Flag {
 	t.Helper()
-	parser, err := kong.New(&settings{})
+	parser, err := kong.New(&settings.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,58 +69,6 @@ func TestNoAccount(t *testing.T) {
 	}
 }
 
-func TestAccounts(t *testing.T) {
-	const a, b = "AC00000000000000000000000000000001", "AC00000000000000000000000000000002"
-	accounts, err := parseAccounts(a + ":one:two, " + b + ":three")
-	if err != nil || len(accounts) != 2 {
-		t.Fatalf("%v, %v", accounts, err)
-	}
-	file := filepath.Join(t.TempDir(), "accounts")
-	if err := os.WriteFile(file, []byte(a+":one\r\n\n"+b+":two:three\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if accounts, err = readAccounts(file); err != nil || len(accounts) != 2 {
-		t.Errorf("%v, %v", accounts, err)
-	}
-	for _, bad := range []string{a, a + ":", a + ":1:2:3", "AC1:token", ":"} {
-		if accounts, err := parseAccounts(bad); err == nil {
-			t.Errorf("%q is taken as %v", bad, accounts)
-		}
-	}
-}
-
-// TestForwardSetting: one URL for all accounts or one for each; all that is wrong is
-// reported at once, without passwords.
-func TestForwardSetting(t *testing.T) {
-	const a, b, stranger = "AC00000000000000000000000000000001", "AC00000000000000000000000000000002", "AC00000000000000000000000000000003"
-	for _, c := range []struct {
-		forward  string
-		accounts int      // that have one
-		mistakes []string // parts of the error
-	}{
-		{"https://app.example.com", 2, nil},
-		{"http://user:SECRET@app.example.com/sms?a=1,2=3", 2, nil},
-		{a + "=https://app.example.com/sms?a=b", 1, nil},
-		{a + "=https://one.example.com, " + b + "=https://two.example.com", 2, nil},
-		{"app.example.com/SECRET", 0, []string{"not a URL"}},
-		{a + "=nowhere/SECRET," + stranger + "=https://app.example.com,AC1=SECRET," + a, 0, []string{"entry 1", "entry 2", "entry 3", "entry 4"}},
-	} {
-		s, err := settingsFrom("--accounts="+a+":one,"+b+":two", "--forward="+c.forward)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed, err := s.parse()
-		if (err == nil) != (c.mistakes == nil) || err == nil && len(parsed.forward) != c.accounts {
-			t.Errorf("%s: %v, %v", c.forward, parsed.forward, err)
-		}
-		for _, part := range c.mistakes {
-			if !strings.Contains(fmt.Sprint(err), part) || strings.Contains(fmt.Sprint(err), "SECRET") {
-				t.Errorf("%s: %v, want %q and no secret", c.forward, err, part)
-			}
-		}
-	}
-}
-
 // TestReadmeSettings: the README's table is what the flags say.
 func TestReadmeSettings(t *testing.T) {
 	const begin, end = "<!-- settings: go test ./cmd/mmspipe -run Readme -update -->\n", "<!-- end -->"
@@ -139,7 +88,7 @@ func TestReadmeSettings(t *testing.T) {
 		if f.Default != "" {
 			value = "`" + f.Default + "`"
 		}
-		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", variable(f.Name), strings.ReplaceAll(f.Help, "|", "\\|"), value)
+		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", settings.Variable(f.Name), strings.ReplaceAll(f.Help, "|", "\\|"), value)
 	}
 	if table == want.String() {
 		return

@@ -18,8 +18,8 @@ type simulateCommand struct {
 	Token       string   `default:"simulated" help:"The account's auth token: signs webhooks and opens media."`
 	Listen      string   `default:"127.0.0.1:8090" placeholder:"HOST:PORT" help:"Where messages and their media are, as at the provider's API."`
 	ListenCDN   string   `name:"listen-cdn" default:"127.0.0.1:8091" placeholder:"HOST:PORT" help:"Where the API redirects to."`
-	Count       int      `default:"1" help:"Messages to send. None if 0: only the API is played."`
-	Rate        float64  `help:"Messages a second at most; no bound unless set."`
+	Count       int      `default:"1" help:"Messages to send. With 0 only the API is played."`
+	Rate        float64  `help:"Messages a second at most; as fast as possible unless set."`
 	Concurrency int      `default:"1" help:"Webhooks under way at once."`
 	Fault       []string `placeholder:"NAME" help:"What happens to the first requests for each medium, one each: 401, 403, 404, 410, 429, 500, 503, reset, stall, silent, drip, truncate, wrong-type, endless, redirect-loop or redirect:URL."`
 	Forged      bool     `help:"Sign with a wrong token."`
@@ -28,7 +28,7 @@ type simulateCommand struct {
 
 // Help is the long form of the subcommand's help.
 func (simulateCommand) Help() string {
-	return `The handler that is tried must take the API's address for the provider's and may fetch from both: for mmspipe serve, --upstream=http://127.0.0.1:8090 --fetch-allow=127.0.0.1/32:8091. Media stay until Ctrl-C, and with --count=0 nothing is sent: the API starts without messages, and takes them as Twilio does, reading their media links and calling their status back. The exit status is 0 if every webhook was answered 2xx.`
+	return `The handler under test must use the API's address as the provider's, and must be allowed to fetch from both addresses: for mmspipe serve, --upstream=http://127.0.0.1:8090 --fetch-allow=127.0.0.1/32:8091. Media stay until Ctrl-C. With --count=0 nothing is sent: the API starts without messages and takes them as Twilio does; it reads their media links and calls their status back. The exit status is 0 if every webhook was answered 2xx.`
 }
 
 // Run sends messages and hosts their media until ctx ends.
@@ -50,7 +50,7 @@ func (cmd simulateCommand) Run(ctx context.Context, std stdio) (err error) {
 		},
 		Count: cmd.Count, Concurrency: cmd.Concurrency, Rate: cmd.Rate,
 	})
-	fmt.Fprintf(std.out, "%d of %d webhooks answered in %v, median %v, 99%% %v\n", len(result.Sent), cmd.Count,
+	fmt.Fprintf(std.out, "%d of %s answered in %v, median %v, 99%% %v\n", len(result.Sent), count(cmd.Count, "webhook"),
 		result.Elapsed.Round(time.Millisecond), result.Latency(0.5).Round(10*time.Microsecond), result.Latency(0.99).Round(10*time.Microsecond))
 	refused := cmd.Count - len(result.Sent)
 	for status, n := range result.Statuses {
@@ -67,7 +67,7 @@ func (cmd simulateCommand) Run(ctx context.Context, std stdio) (err error) {
 		<-ctx.Done()
 	}
 	if refused > 0 {
-		return fmt.Errorf("%d of %d webhooks were not answered 2xx", refused, cmd.Count)
+		return fmt.Errorf("%d of %s not answered 2xx", refused, count(cmd.Count, "webhook"))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"mmspipe/store"
@@ -17,9 +18,9 @@ type Known struct {
 	Events  []json.RawMessage `json:"events"` // that the feed still keeps, in its order
 }
 
-// Message returns what is known of a message, whosever of the accounts' it is, or
-// [ErrUnknown]. The text, the numbers and the webhook's form are left out unless
-// private is set.
+// Message returns what is known of a message, whichever account it belongs to, or
+// [ErrUnknown]. The text, the numbers, the webhook's form and links to media are left
+// out, of the record and of its events, unless private is set.
 func (o *Operator) Message(ctx context.Context, sid store.MessageSID, private bool) (Known, error) {
 	for _, account := range o.Accounts {
 		m, err := o.Store.Message(ctx, account, sid)
@@ -40,7 +41,7 @@ func (o *Operator) known(ctx context.Context, m store.Message, private bool) (Kn
 		return Known{}, err
 	}
 	k := Known{Message: m, Media: media, Events: []json.RawMessage{}}
-	for _, sequence := range sequences(m, media) {
+	for _, sequence := range o.sequences(m, media) {
 		entry, err := o.Streams.Event(ctx, sequence)
 		if errors.Is(err, stream.ErrNotKept) {
 			continue
@@ -48,7 +49,15 @@ func (o *Operator) known(ctx context.Context, m store.Message, private bool) (Kn
 		if err != nil {
 			return Known{}, err
 		}
+		if !private {
+			if entry.JSON, err = withoutPrivate(entry); err != nil {
+				return Known{}, err
+			}
+		}
 		k.Events = append(k.Events, entry.JSON)
+	}
+	if !private && k.Message.Unreadable != nil {
+		k.Message.Unreadable.Data = ""
 	}
 	if !private {
 		k.Message.From, k.Message.To, k.Message.Body, k.Message.Form, k.Message.Fingerprint = "", "", "", nil, ""
@@ -60,13 +69,46 @@ func (o *Operator) known(ctx context.Context, m store.Message, private bool) (Kn
 	return k, nil
 }
 
+// shownReady is what is shown of the data of an event of type [stream.EventReady], the
+// only one that holds a text, numbers and links.
+type shownReady struct {
+	AccountSID json.RawMessage `json:"accountSid,omitempty"`
+	MessageSID json.RawMessage `json:"messageSid,omitempty"`
+	Profile    json.RawMessage `json:"profile,omitempty"`
+	Relay      json.RawMessage `json:"relay,omitempty"`
+	Media      []struct {
+		MediaSID    json.RawMessage `json:"mediaSid,omitempty"`
+		ContentType json.RawMessage `json:"contentType,omitempty"`
+		Bytes       json.RawMessage `json:"bytes,omitempty"`
+	} `json:"media,omitempty"`
+}
+
+// withoutPrivate is an event without what is private in it.
+func withoutPrivate(entry stream.Entry) (json.RawMessage, error) {
+	if entry.Type != stream.EventReady {
+		return entry.JSON, nil
+	}
+	var event map[string]json.RawMessage
+	var shown shownReady
+	err := json.Unmarshal(entry.JSON, &event)
+	if err == nil {
+		err = json.Unmarshal(event["data"], &shown)
+	}
+	if err == nil {
+		event["data"], err = json.Marshal(shown)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("event %d: %w", entry.Sequence, err)
+	}
+	return json.Marshal(event)
+}
+
 // sequences are those of a message's events, as far as its records know them.
-func sequences(m store.Message, media []store.Media) []uint64 {
-	all := append(m.OtherEvents(), m.Announced)
-	for _, medium := range media {
-		all = append(all, medium.Announced, medium.Removed)
+func (o *Operator) sequences(m store.Message, media []store.Media) []uint64 {
+	var all []uint64
+	for _, fact := range o.Feed.Of(m, media) {
+		all = append(all, fact.Sequence)
 	}
 	slices.Sort(all)
-	all = slices.Compact(all)
-	return slices.DeleteFunc(all, func(sequence uint64) bool { return sequence == 0 })
+	return slices.DeleteFunc(slices.Compact(all), func(sequence uint64) bool { return sequence == 0 })
 }

@@ -2,23 +2,23 @@
 // known of a message, how the queue is doing, to do work again, to find what never
 // came, to erase, and to delete the provider's copies of what is kept.
 //
-// Nothing here stores media: that is queued as Jobs for the workers. All of it may be interrupted and begun again. A Job that is
-// queued twice within [stream.DuplicateWindow] is queued once.
+// Nothing here stores media: that is queued as Jobs for the workers. All of it may be
+// interrupted and begun again. A Job that is queued twice within [stream.DuplicateWindow] is queued once.
 package operate
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"maps"
-	"net/url"
 	"slices"
 	"time"
 
-	"mmspipe/ingest"
+	"mmspipe/ingest/forward"
+	"mmspipe/ingest/removal"
 	"mmspipe/ingest/upstream"
 	"mmspipe/store"
+	"mmspipe/store/feed"
 	"mmspipe/store/stream"
 
 	"github.com/rs/zerolog"
@@ -29,8 +29,9 @@ import (
 type Operator struct {
 	Store    *store.Store
 	Streams  *stream.Streams
+	Feed     *feed.Feed
+	Removal  *removal.Remover
 	Accounts []store.AccountSID
-	Upstream *url.URL // the provider's origin
 
 	API *upstream.Client // the provider's API; nil: what needs it is an error
 	Log zerolog.Logger
@@ -62,7 +63,7 @@ type Failure struct {
 // name, or "message" for an outgoing one as a whole.
 func (f Failure) Of() string {
 	switch {
-	case f.Media != store.MediaSID{}:
+	case !f.Media.IsZero():
 		return f.Media.String()
 	case f.Forward != "":
 		return "forward " + f.Forward
@@ -92,7 +93,7 @@ func (o *Operator) Failed(ctx context.Context, q Query) iter.Seq2[Failure, error
 func failures(m store.Message, q Query) []Failure {
 	var found []Failure
 	add := func(media store.MediaSID, forward string, f store.Failure) {
-		if (q.Media == store.MediaSID{} || q.Media == media) && (q.Reason == "" || q.Reason == f.Reason) {
+		if (q.Media.IsZero() || q.Media == media) && (q.Reason == "" || q.Reason == f.Reason) {
 			found = append(found, Failure{m.Account, m.SID, media, forward, f})
 		}
 	}
@@ -105,6 +106,9 @@ func failures(m store.Message, q Query) []Failure {
 			add(store.MediaSID{}, name, *f)
 		}
 	}
+	if m.Unreadable != nil {
+		add(store.MediaSID{}, "", m.Unreadable.Failure)
+	}
 	if m.Outgoing != nil && m.Outgoing.Failure != nil {
 		add(store.MediaSID{}, "", *m.Outgoing.Failure)
 	}
@@ -116,7 +120,7 @@ func failures(m store.Message, q Query) []Failure {
 func (o *Operator) messages(ctx context.Context, q Query, failed bool) iter.Seq2[store.Message, error] {
 	return func(yield func(store.Message, error) bool) {
 		for _, account := range o.Accounts {
-			if q.Account != (store.AccountSID{}) && q.Account != account {
+			if !q.Account.IsZero() && q.Account != account {
 				continue
 			}
 			for m, err := range o.messagesOf(ctx, account, q, failed) {
@@ -130,7 +134,7 @@ func (o *Operator) messages(ctx context.Context, q Query, failed bool) iter.Seq2
 
 func (o *Operator) messagesOf(ctx context.Context, account store.AccountSID, q Query, failed bool) iter.Seq2[store.Message, error] {
 	return func(yield func(store.Message, error) bool) {
-		if q.Message != (store.MessageSID{}) {
+		if !q.Message.IsZero() {
 			m, err := o.Store.Message(ctx, account, q.Message)
 			if !errors.Is(err, store.ErrNotFound) && m.Deleted.IsZero() {
 				yield(m, err)
@@ -188,20 +192,21 @@ func (o *Operator) Replay(ctx context.Context, q Query, all, dryRun bool, run st
 // again returns the Jobs that try again what of a message failed.
 func (o *Operator) again(m store.Message, failed []Failure, all bool, run string) ([]stream.Job, error) {
 	var jobs []stream.Job
-	work := stream.Job{Kind: stream.Replay, Account: m.Account, Message: m.SID, ID: fmt.Sprintf("replay:%s:%s:%s", m.Account, m.SID, run)}
+	work := stream.NewReplay(m.Account, m.SID, run)
 	worked := all
 	for _, f := range failed {
 		switch {
-		case f.Media != store.MediaSID{}:
+		case !f.Media.IsZero():
 			worked = true
 		case f.Forward != "":
-			job, err := ingest.ForwardAgain(o.Store, m, f.Forward, run)
+			job, err := forward.Again(o.Store, m, f.Forward, run)
 			if err != nil {
 				return nil, err
 			}
 			jobs = append(jobs, job)
+		case f.Reason == store.ReasonUnreadable: // no try can mend that
 		case !all: // its media are tried again with it
-			work.Data, work.ID = []byte(stream.SendAgain), "send:"+work.ID
+			work = stream.NewSendAgain(m.Account, m.SID, run)
 			worked = true
 		}
 	}

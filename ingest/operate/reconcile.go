@@ -86,7 +86,7 @@ func (o *Operator) Reconcile(ctx context.Context, options ReconcileOptions, prog
 		return r, errNoUpstream
 	}
 	accounts := o.Accounts
-	if options.Account != (store.AccountSID{}) {
+	if !options.Account.IsZero() {
 		accounts = []store.AccountSID{options.Account}
 	}
 	for _, account := range accounts {
@@ -129,9 +129,7 @@ func (o *Operator) reconcile(ctx context.Context, account store.AccountSID, m up
 	}
 	duplicate := false
 	if fix && len(missing.media) > 0 {
-		duplicate, err = o.Streams.PublishJob(ctx, stream.Job{
-			Kind: stream.Replay, Account: account, Message: m.SID, ID: missing.jobID(account, m.SID), Data: []byte(stream.FromUpstream),
-		})
+		duplicate, err = o.Streams.PublishJob(ctx, stream.NewReplayFromUpstream(account, m.SID, missing.run()))
 		if err != nil {
 			return err
 		}
@@ -159,10 +157,10 @@ type lack struct {
 	why   string
 }
 
-// jobID is the same as long as the same is missing. A medium that has failed again
-// since is a reason to try again.
-func (l lack) jobID(account store.AccountSID, message store.MessageSID) string {
-	return fmt.Sprintf("reconcile:%s:%s:%.16x", account, message, sha256.Sum256(fmt.Append(nil, l.why, l.media)))
+// run makes the id of the Job, which is the same as long as the same is missing. A medium
+// that has failed again since is a reason to try again.
+func (l lack) run() string {
+	return fmt.Sprintf("reconcile:%.16x", sha256.Sum256(fmt.Append(nil, l.why, l.media)))
 }
 
 // compare tells which media of a message upstream has and the store does not, and

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"mmspipe/ingest/ingesttest"
 	"mmspipe/ingest/operate"
 	"mmspipe/ingest/simulate"
 	"mmspipe/store"
@@ -20,16 +21,16 @@ import (
 // stopped in the middle and goes on, is begun again from the beginning, and what is
 // missing is exactly what is queued.
 func TestReconcile(t *testing.T) {
-	h, b := newHouse(t), dir(t)
-	want, goneMedia := h.history(t, b)
-	o := h.operator(b)
-	h.twilio.Throttle(simulate.ListMessage, 7)
-	h.twilio.Throttle(simulate.ListMedia, 30)
-	h.twilio.Cut(simulate.ListMessage, 2)
+	h, b := ingesttest.New(t), dir(t)
+	want, goneMedia := history(h, b)
+	o := h.Rooms(b).Operator
+	h.Twilio.Throttle(simulate.ListMessage, 7)
+	h.Twilio.Throttle(simulate.ListMedia, 30)
+	h.Twilio.Cut(simulate.ListMessage, 2)
 
 	dry, err := o.Reconcile(t.Context(), operate.ReconcileOptions{}, nil)
-	if err != nil || h.queued() != 0 || dry.Queued != 0 {
-		t.Fatalf("without Fix: %d jobs, %v", h.queued(), err)
+	if err != nil || h.Queued() != 0 || dry.Queued != 0 {
+		t.Fatalf("without Fix: %d jobs, %v", h.Queued(), err)
 	}
 	if dry.Pages != 10 || dry.Messages != 1000 || dry.GoneMedia != goneMedia || dry.Missing != len(want) || !maps.Equal(whys(dry.List), want) {
 		t.Errorf("%+v, want %d missing and %d gone, got whys equal %v", dry.Progress, len(want), goneMedia, maps.Equal(whys(dry.List), want))
@@ -50,13 +51,13 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("continued: %d queued before and %d on %d pages, want %d, %v", first.Queued, second.Queued, second.Pages, len(want), err)
 	}
 	again, err := o.Reconcile(t.Context(), operate.ReconcileOptions{Fix: true}, nil)
-	if err != nil || again.Queued != 0 || again.AlreadyQueued != len(want) || h.queued() != uint64(len(want)) {
-		t.Errorf("again: %d queued, %d before, %d jobs, %v", again.Queued, again.AlreadyQueued, h.queued(), err)
+	if err != nil || again.Queued != 0 || again.AlreadyQueued != len(want) || h.Queued() != uint64(len(want)) {
+		t.Errorf("again: %d queued, %d before, %d jobs, %v", again.Queued, again.AlreadyQueued, h.Queued(), err)
 	}
 
-	h.twilio.Throttle(simulate.ListMessage, 0)
-	h.twilio.Throttle(simulate.ListMedia, 0)
-	h.work(b)
+	h.Twilio.Throttle(simulate.ListMessage, 0)
+	h.Twilio.Throttle(simulate.ListMedia, 0)
+	h.WorkAll(h.Rooms(b))
 	after, err := o.Reconcile(t.Context(), operate.ReconcileOptions{}, nil)
 	if err != nil || len(after.List) != 0 || after.GoneMedia != goneMedia {
 		t.Errorf("after the jobs: %+v, %v", after, err)
@@ -65,8 +66,8 @@ func TestReconcile(t *testing.T) {
 
 // history makes 2,000 messages, every second of them with media, and keeps most of
 // them. It returns why which are missing, and how many media are gone.
-func (h *house) history(t *testing.T, b store.Bucket) (missing map[string]string, gone int) {
-	s := store.New(b, secret)
+func history(h *ingesttest.House, b store.Bucket) (missing map[string]string, gone int) {
+	t, s := h.TB, h.Rooms(b).Store
 	start := time.Now().Add(-48 * time.Hour).Truncate(time.Second)
 	missing = map[string]string{}
 	var keeping sync.WaitGroup
@@ -74,10 +75,10 @@ func (h *house) history(t *testing.T, b store.Bucket) (missing map[string]string
 	for i := range 2000 {
 		at := start.Add(time.Duration(i) * time.Second)
 		if i%2 == 0 {
-			h.twilio.Host(simulate.Message{Body: "text"}, at)
+			h.Twilio.Host(simulate.Message{Body: "text"}, at)
 			continue
 		}
-		sent := h.twilio.Host(simulate.Message{Outbound: i%4 == 1, Media: []simulate.Media{card, card}}, at)
+		sent := h.Twilio.Host(simulate.Message{Outbound: i%4 == 1, Media: []simulate.Media{ingesttest.Card, ingesttest.Card}}, at)
 		sent.Form.Set("NumMedia", "2")
 		n, message := 2, sent.MessageSID
 		for j, address := range sent.MediaURLs { // the form of an outbound message has none
@@ -88,33 +89,33 @@ func (h *house) history(t *testing.T, b store.Bucket) (missing map[string]string
 		case 11: // its webhook never came
 			missing[message], n = operate.NoRecord, -1
 		case 13: // nor did that of one that is gone upstream, too
-			h.deleteUpstream(t, sent.MediaURLs...)
+			deleteUpstream(h, sent.MediaURLs...)
 			gone, n = gone+2, -1
 		case 15: // one medium is missing
 			missing[message], n = operate.MediaMissing, 1
 		case 17: // one has failed
 			missing[message], n = operate.MediaFailed, 1
 			then = func(m store.Message) error {
-				_, err := s.UpdateMessage(t.Context(), account, m.SID, func(m *store.Message) error {
-					m.Failures = map[store.MediaSID]store.Failure{sid(store.ParseMediaSID(sent.MediaSIDs[1])): {Index: 1, Reason: "status", Job: 1 << 40}}
+				_, err := s.UpdateMessage(t.Context(), h.Account, m.SID, func(m *store.Message) error {
+					m.Failures = map[store.MediaSID]store.Failure{ingesttest.IDs(t, sent, 1).Media: {Index: 1, Reason: "status", Job: 1 << 40}}
 					return nil
 				})
 				return err
 			}
 		case 19: // one is gone here and there
-			h.deleteUpstream(t, sent.MediaURLs[1])
+			deleteUpstream(h, sent.MediaURLs[1])
 			gone, n = gone+1, 1
 		case 21: // both are gone there, and kept here
-			h.deleteUpstream(t, sent.MediaURLs...)
+			deleteUpstream(h, sent.MediaURLs...)
 		case 23: // deleted here
 			then = func(m store.Message) error {
-				_, err := s.DeleteMessage(t.Context(), account, m.SID, time.Now())
+				_, err := s.DeleteMessage(t.Context(), h.Account, m.SID, time.Now())
 				return err
 			}
 			n = 0
 		case 25: // one medium is deleted here
 			then = func(m store.Message) error {
-				_, err := s.UpdateMedia(t.Context(), account, m.SID, sid(store.ParseMediaSID(sent.MediaSIDs[0])), func(m *store.Media) error {
+				_, err := s.UpdateMedia(t.Context(), ingesttest.IDs(t, sent, 0), func(m *store.Media) error {
 					m.Deleted = time.Now()
 					return nil
 				})
@@ -127,7 +128,7 @@ func (h *house) history(t *testing.T, b store.Bucket) (missing map[string]string
 		keeping.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			m, err := h.keep(s, sent, at, n)
+			m, err := keep(h, s, sent, at, n)
 			if err == nil && then != nil {
 				err = then(m)
 			}
@@ -141,17 +142,17 @@ func (h *house) history(t *testing.T, b store.Bucket) (missing map[string]string
 }
 
 // deleteUpstream deletes media there, as somebody else does.
-func (h *house) deleteUpstream(t *testing.T, addresses ...string) {
-	t.Helper()
+func deleteUpstream(h *ingesttest.House, addresses ...string) {
+	h.Helper()
 	for _, address := range addresses {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, address+".json", nil)
+		r, err := http.NewRequestWithContext(h.Context(), http.MethodDelete, address+".json", nil)
 		if err != nil {
-			t.Fatal(err)
+			h.Fatal(err)
 		}
-		r.SetBasicAuth(accountSID, token)
+		r.SetBasicAuth(ingesttest.AccountSID, ingesttest.Token)
 		response, err := http.DefaultClient.Do(r)
 		if err != nil || response.StatusCode != http.StatusNoContent {
-			t.Fatalf("delete: %v, %v", response, err)
+			h.Fatalf("delete: %v, %v", response, err)
 		}
 		response.Body.Close()
 	}
@@ -169,28 +170,28 @@ func whys(list []operate.Missing) map[string]string {
 // TestReconcileQueue: the Jobs that are queued are replays of those messages, and
 // one that has failed again since is queued again.
 func TestReconcileQueue(t *testing.T) {
-	h, b := newHouse(t), dir(t)
-	o := h.operator(b)
+	h, b := ingesttest.New(t), dir(t)
+	o := h.Rooms(b).Operator
 	at := time.Now().Add(-time.Hour)
-	sent := h.twilio.Host(simulate.Message{Media: []simulate.Media{card}}, at)
-	m, err := h.keep(o.Store, sent, at, 0)
+	sent := h.Twilio.Host(simulate.Message{Media: []simulate.Media{ingesttest.Card}}, at)
+	m, err := keep(h, o.Store, sent, at, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for job := range uint64(3) {
-		r, err := o.Reconcile(t.Context(), operate.ReconcileOptions{Account: account, Since: at.Add(-time.Second), Fix: true}, nil)
+		r, err := o.Reconcile(t.Context(), operate.ReconcileOptions{Account: h.Account, Since: at.Add(-time.Second), Fix: true}, nil)
 		if err != nil || r.Queued != 1 || r.MissingMedia != 1 {
 			t.Fatalf("%+v, %v", r, err)
 		}
-		d, err := h.streams.Next(t.Context())
-		if err != nil || d.Kind != stream.Replay || d.Message != m.SID || string(d.Data) != stream.FromUpstream {
+		d, err := h.Streams.Next(t.Context())
+		if err != nil || d.Kind != stream.Replay || d.Message != m.SID || !d.AsksUpstream() {
 			t.Fatalf("job %+v, %v", d, err)
 		}
 		if err := d.Ack(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err = o.Store.UpdateMessage(t.Context(), account, m.SID, func(m *store.Message) error {
-			m.Failures = map[store.MediaSID]store.Failure{sid(store.ParseMediaSID(sent.MediaSIDs[0])): {Job: job + 1}}
+		_, err = o.Store.UpdateMessage(t.Context(), h.Account, m.SID, func(m *store.Message) error {
+			m.Failures = map[store.MediaSID]store.Failure{ingesttest.IDs(t, sent, 0).Media: {Job: job + 1}}
 			return nil
 		})
 		if err != nil {

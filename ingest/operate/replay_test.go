@@ -1,12 +1,12 @@
 package operate_test
 
 import (
-	"context"
 	"net/url"
 	"slices"
 	"testing"
 	"time"
 
+	"mmspipe/ingest/ingesttest"
 	"mmspipe/ingest/operate"
 	"mmspipe/store"
 	"mmspipe/store/stream"
@@ -16,18 +16,17 @@ import (
 // all listed as failures, and each is replayed as what it is; an outgoing message is
 // never sent again because of all.
 func TestFailuresOfAll(t *testing.T) {
-	h := newHouse(t)
-	b := dir(t)
-	o := h.operator(b)
+	h := ingesttest.New(t)
+	o := h.Rooms(dir(t)).Operator
 	message := sid(store.ParseMessageSID("MM00000000000000000000000000000001"))
 	media := sid(store.ParseMediaSID("ME00000000000000000000000000000001"))
 	form := func(status string) url.Values {
-		return url.Values{"AccountSid": {accountSID}, "MessageSid": {message.String()}, "MessageStatus": {status}}
+		return url.Values{"AccountSid": {ingesttest.AccountSID}, "MessageSid": {message.String()}, "MessageStatus": {status}}
 	}
 	failure := func(reason string) store.Failure { return store.Failure{Reason: reason, Attempts: 1, Date: time.Now()} }
 	sent, forward, medium := failure("unknown"), failure("forward"), failure("status")
 	if _, _, err := o.Store.CreateMessage(t.Context(), store.Message{
-		Account: account, SID: message, Direction: store.OutboundAPI, Form: url.Values{"To": {"+1"}}, DateCreated: time.Now(),
+		Account: h.Account, SID: message, Direction: store.OutboundAPI, Form: url.Values{"To": {"+1"}}, DateCreated: time.Now(),
 		Failures: map[store.MediaSID]store.Failure{media: medium},
 		Forwards: map[string]store.Forward{
 			"delivered": {Failure: &forward, Form: form("delivered")}, "sent": {Status: 200},
@@ -41,7 +40,7 @@ func TestFailuresOfAll(t *testing.T) {
 		q    operate.Query
 		all  bool
 		of   []string // failures that are listed
-		jobs []string // that are queued: kind and data, or the status of a webhook
+		jobs []string // that are queued, as drain tells them
 	}{
 		{"every", operate.Query{}, false, []string{media.String(), "forward delivered", "message"}, []string{"forward delivered", "replay send"}},
 		{"medium", operate.Query{Media: media}, false, []string{media.String()}, []string{"replay "}},
@@ -61,7 +60,7 @@ func TestFailuresOfAll(t *testing.T) {
 		if err != nil || r.Queued != min(len(c.jobs), 1) {
 			t.Errorf("%s: %+v, %v", c.name, r, err)
 		}
-		if got := h.drain(); !slices.Equal(of, c.of) || !slices.Equal(got, c.jobs) {
+		if got := drain(h); !slices.Equal(of, c.of) || !slices.Equal(got, c.jobs) {
 			t.Errorf("%s: failures %v, want %v; jobs %v, want %v", c.name, of, c.of, got, c.jobs)
 		}
 	}
@@ -71,32 +70,30 @@ func TestFailuresOfAll(t *testing.T) {
 	}
 }
 
-// drain takes all Jobs off the queue.
-func (h *house) drain() []string {
-	h.t.Helper()
+// drain takes all Jobs off the queue. Each is told by its kind, and by what else it asks
+// for or the status of its webhook.
+func drain(h *ingesttest.House) []string {
+	h.Helper()
 	var jobs []string
-	for {
-		state, err := h.streams.State(h.t.Context())
-		if err != nil {
-			h.t.Fatal(err)
+	for h.Queued() > 0 {
+		d := h.Take()
+		if err := d.Ack(h.Context()); err != nil {
+			h.Fatal(err)
 		}
-		if state.Jobs == 0 {
-			return jobs
+		what := ""
+		switch {
+		case d.SendsAgain():
+			what = "send"
+		case d.AsksUpstream():
+			what = "upstream"
+		case d.Kind == stream.Forward:
+			form, err := d.Form()
+			if err != nil {
+				h.Fatal(err)
+			}
+			what = form.Get("MessageStatus")
 		}
-		ctx, cancel := context.WithTimeout(h.t.Context(), patience)
-		d, err := h.streams.Next(ctx)
-		cancel()
-		if err == nil {
-			err = d.Ack(h.t.Context())
-		}
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		data := string(d.Data)
-		if d.Kind == stream.Forward {
-			form, _ := url.ParseQuery(data)
-			data = form.Get("MessageStatus")
-		}
-		jobs = append(jobs, string(d.Kind)+" "+data)
+		jobs = append(jobs, string(d.Kind)+" "+what)
 	}
+	return jobs
 }

@@ -3,15 +3,12 @@ package operate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
 	"mmspipe/ingest/upstream"
 	"mmspipe/store"
-	"mmspipe/store/stream"
 )
 
 const (
@@ -23,9 +20,6 @@ const (
 	// media that were not ready when the walk came by: stored late, or mended.
 	wholeAgain = 7 * 24 * time.Hour
 )
-
-// Damaged is the reason of a failure: an original is not what its record says.
-const Damaged = "damaged"
 
 // DeletedUpstream is what a deletion of upstream's copies did, also when an error
 // ended it. With a dry run it is what it would have done.
@@ -116,6 +110,11 @@ func begin(sweep store.UpstreamSweep, before time.Time) store.UpstreamSweep {
 
 // deleteCopies deletes upstream's copies of a message's media.
 func (o *Operator) deleteCopies(ctx context.Context, m store.Message, before time.Time, r *DeletedUpstream) error {
+	if !r.DryRun { // damage that an interrupted call has recorded
+		if _, err := o.Feed.Announce(ctx, m); err != nil && !errors.Is(err, store.ErrDeleted) {
+			return err
+		}
+	}
 	media, err := o.Store.ListMedia(ctx, m.Account, m.SID)
 	if err != nil {
 		return err
@@ -130,16 +129,19 @@ func (o *Operator) deleteCopies(ctx context.Context, m store.Message, before tim
 
 // deleteCopy deletes upstream's copy of a medium, if it has one and it is time.
 func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store.Media, before time.Time, r *DeletedUpstream) error {
-	sid, own := o.Store.Identify(m.Account, m.SID, record.Index, m.Form.Get("MediaUrl"+strconv.Itoa(record.Index)), o.Upstream)
-	failure, failed := m.Failures[record.SID]
+	sid, own := o.Store.Identify(m.Account, m.SID, record.Index, m.Form.Get("MediaUrl"+strconv.Itoa(record.Index)))
+	_, failed := m.Failures[record.SID]
 	switch {
 	case !own || sid != record.SID || record.UpstreamAnnounced != 0:
 		return nil
+	case !record.UpstreamDeleted.IsZero() && r.DryRun:
+		return nil
 	case !record.UpstreamDeleted.IsZero():
-		return o.announceCopy(ctx, record, r.DryRun)
+		_, err := o.Feed.AnnounceMedia(ctx, record)
+		return err
 	case failed || record.Announced == 0 || !record.DateCreated.Before(before):
 		r.Left++
-		return o.announceDamage(ctx, record, failure, r.DryRun)
+		return nil
 	}
 	good, err := o.verify(ctx, record, r)
 	if err != nil || !good {
@@ -163,16 +165,18 @@ func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store
 		return err
 	}
 	r.Media++
-	record, err = o.Store.UpdateMedia(ctx, record.Account, record.Message, record.SID, func(m *store.Media) error {
-		if m.UpstreamDeleted.IsZero() { // or another process was faster
+	record, err = o.Store.UpdateMedia(ctx, record.Key(), func(m *store.Media) error {
+		if m.UpstreamDeleted.IsZero() {
 			m.UpstreamDeleted = time.Now().UTC()
 		}
 		return nil
 	})
+
 	if err != nil {
 		return err
 	}
-	return o.announceCopy(ctx, record, false)
+	_, err = o.Feed.AnnounceMedia(ctx, record)
+	return err
 }
 
 // verify tells whether what is stored of a medium is what its record says, before
@@ -184,7 +188,7 @@ func (o *Operator) verify(ctx context.Context, record store.Media, r *DeletedUps
 	if err != nil {
 		return false, err
 	}
-	again, err := o.Store.Media(ctx, record.Account, record.Message, record.SID)
+	again, err := o.Store.Media(ctx, record.Key())
 	if errors.Is(err, store.ErrNotFound) || err == nil && again.Revision != record.Revision {
 		r.Left++ // it was deleted, or worked on, meanwhile
 		return false, nil
@@ -198,100 +202,15 @@ func (o *Operator) verify(ctx context.Context, record store.Media, r *DeletedUps
 	if r.DryRun {
 		return false, nil
 	}
-	failure := store.Failure{
-		Index: record.Index, Reason: Damaged, Detail: "the original is not what its record says; upstream's copy is kept",
+	m, err := o.Store.AddFailures(ctx, record.Account, record.Message, map[store.MediaSID]store.Failure{record.SID: {
+		Index: record.Index, Reason: store.ReasonDamaged, Detail: "the original is not what its record says; the provider's copy is kept",
 		Attempts: 1, Date: time.Now().UTC(),
+	}})
+	if err == nil {
+		_, err = o.Feed.Announce(ctx, m)
 	}
-	_, err = o.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
-		if m.Failures == nil {
-			m.Failures = map[store.MediaSID]store.Failure{}
-		}
-		m.Failures[record.SID] = failure
-		return nil
-	})
-	if err != nil {
-		return false, err
+	if errors.Is(err, store.ErrDeleted) {
+		err = nil
 	}
-	return false, o.announceDamage(ctx, record, failure, false)
-}
-
-// damageData is the data of a failed event, in the words of those that workers
-// publish.
-type damageData struct {
-	AccountSID store.AccountSID `json:"accountSid"`
-	MessageSID store.MessageSID `json:"messageSid"`
-	MediaSID   store.MediaSID   `json:"mediaSid"`
-	Index      int              `json:"index"`
-	Reason     string           `json:"reason"`
-	Detail     string           `json:"detail"`
-	Attempts   int              `json:"attempts"`
-}
-
-// announceDamage publishes the failed event of a damaged original, if that was not
-// done, and notes it. Of another failure, or none, it does nothing.
-func (o *Operator) announceDamage(ctx context.Context, record store.Media, failure store.Failure, dryRun bool) error {
-	if dryRun || failure.Reason != Damaged || failure.Announced != 0 {
-		return nil
-	}
-	sequence, err := o.Streams.Publish(ctx, stream.Event{
-		Type: stream.EventFailed, Account: record.Account,
-		ID:      fmt.Sprintf("failed:%s:%s:%s:%d", record.Account, record.Message, record.SID, failure.Date.UnixNano()),
-		Subject: record.Message.String() + "/" + record.SID.String(), Time: failure.Date,
-		Data: damageData{record.Account, record.Message, record.SID, failure.Index, failure.Reason, failure.Detail, failure.Attempts},
-	})
-	if err != nil {
-		return err
-	}
-	_, err = o.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
-		failure, ok := m.Failures[record.SID]
-		if !ok { // it was mended meanwhile
-			m.Events = append(m.Events, sequence)
-			return nil
-		}
-		failure.Announced = sequence
-		m.Failures[record.SID] = failure
-		return nil
-	})
-	return err
-}
-
-// upstreamDeletedData is the data of an event of type [stream.EventUpstreamDeleted].
-type upstreamDeletedData struct {
-	AccountSID store.AccountSID `json:"accountSid"`
-	MessageSID store.MessageSID `json:"messageSid"`
-	MediaSID   store.MediaSID   `json:"mediaSid"`
-	Bytes      int64            `json:"bytes"`
-	SHA256     string           `json:"sha256"` // of the original that is kept here
-}
-
-// announceCopy publishes that a copy was deleted, and notes it: in the Message
-// record, which knows the events that stand nowhere else, and then in the Media
-// record, with which it is done.
-func (o *Operator) announceCopy(ctx context.Context, record store.Media, dryRun bool) error {
-	if dryRun {
-		return nil
-	}
-	sequence, err := o.Streams.Publish(ctx, stream.Event{
-		Type: stream.EventUpstreamDeleted, Account: record.Account,
-		ID:      fmt.Sprintf("upstream-deleted:%s:%s:%s", record.Account, record.Message, record.SID),
-		Subject: record.Message.String() + "/" + record.SID.String(), Time: record.UpstreamDeleted,
-		Data: upstreamDeletedData{record.Account, record.Message, record.SID, record.Size, record.SHA256},
-	})
-	if err != nil {
-		return err
-	}
-	_, err = o.Store.UpdateMessage(ctx, record.Account, record.Message, func(m *store.Message) error {
-		if !slices.Contains(m.Events, sequence) {
-			m.Events = append(m.Events, sequence)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	_, err = o.Store.UpdateMedia(ctx, record.Account, record.Message, record.SID, func(m *store.Media) error {
-		m.UpstreamAnnounced = sequence
-		return nil
-	})
-	return err
+	return false, err
 }

@@ -51,7 +51,7 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	*m = Message{SID: raw.SID, Direction: raw.Direction, Status: raw.Status, From: raw.From, To: raw.To, Body: raw.Body}
-	if m.SID == (store.MessageSID{}) {
+	if m.SID.IsZero() {
 		return errors.New("message without a SID")
 	}
 	if m.NumMedia, err = strconv.Atoi(raw.NumMedia); err != nil || m.NumMedia < 0 {

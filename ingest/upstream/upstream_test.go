@@ -196,7 +196,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add([]byte(`{"sid":"MM0123456789abcdef0123456789abcdef","num_media":"1","date_created":"Fri, 02 Jan 2026 03:04:05 +0000","date_sent":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var m upstream.Message
-		if err := json.Unmarshal(data, &m); err == nil && (m.SID == store.MessageSID{} || m.NumMedia < 0) {
+		if err := json.Unmarshal(data, &m); err == nil && (m.SID.IsZero() || m.NumMedia < 0) {
 			t.Errorf("%s is read as %+v", data, m)
 		}
 	})

@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"mmspipe/store"
+	"mmspipe/store/feed"
 	"mmspipe/store/link"
 	"mmspipe/store/rest"
 	"mmspipe/store/stream"
@@ -40,16 +41,15 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Options are what the API works with. All up to Upstream are required.
+// Options are what the API works with. All up to Log are required.
 type Options struct {
 	Store   *store.Store
 	Streams *stream.Streams
+	Feed    *feed.Feed
 	Keys    *rest.Keys
 	Links   link.Signer
 	Log     zerolog.Logger
 
-	// Upstream is the provider's origin, by which media are named.
-	Upstream *url.URL
 	// Full, if set, tells that nothing can be queued now.
 	Full func() bool
 
@@ -83,11 +83,12 @@ func (a *api) logged(h handler) http.Handler {
 		start := time.Now()
 		counted := &counter{ResponseWriter: w, status: http.StatusOK}
 		err := recovered(h, counted, r)
-		if err != nil && !counted.wrote {
+		brokenOff := err != nil && counted.wrote
+		if err != nil && !brokenOff {
 			rest.WriteError(counted, r, err)
 		}
 		line := a.Log.Info()
-		if counted.status >= http.StatusInternalServerError {
+		if brokenOff || counted.status >= http.StatusInternalServerError {
 			line = a.Log.Error().Err(err)
 		}
 		line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", counted.status).

@@ -19,6 +19,7 @@ import (
 
 	"mmspipe/store"
 	"mmspipe/store/api"
+	"mmspipe/store/feed"
 	"mmspipe/store/link"
 	"mmspipe/store/rest"
 	"mmspipe/store/storetest"
@@ -67,7 +68,7 @@ func newHouse(t *testing.T, mediaAuth string) *house {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(api.New(api.Options{
-		Store: h.store, Streams: streams, MediaAuth: mediaAuth, Links: link.New([]byte("secret")),
+		Store: h.store, Streams: streams, Feed: feed.New(h.store, streams), MediaAuth: mediaAuth, Links: link.New([]byte("secret")),
 		Keys: rest.NewKeys(map[string][]string{account: {"old", token}, other: {token}}, keys), Log: zerolog.New(zerolog.SyncWriter(h.log)),
 	}))
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
@@ -88,11 +89,11 @@ func (h *house) put(n int, contentType, body string) store.Media {
 	}
 	date := time.Date(2026, 1, 1+n, 12, 30, 15, 999, time.UTC)
 	m := store.Media{Account: h.account, Message: h.message, SID: sid, Index: n, ContentType: contentType, DateCreated: date, DateUpdated: date}
-	if m.Blob, _, err = h.store.PutBlob(h.t.Context(), h.account, h.message, sid, store.Original, strings.NewReader(body), int64(len(body))); err != nil {
+	if m.Blob, _, err = h.store.PutBlob(h.t.Context(), store.MediaKey{Account: h.account, Message: h.message, Media: sid}, store.Original, strings.NewReader(body), int64(len(body))); err != nil {
 		h.t.Fatal(err)
 	}
 	small := "small " + body
-	blob, _, err := h.store.PutBlob(h.t.Context(), h.account, h.message, sid, "us", strings.NewReader(small), int64(len(small)))
+	blob, _, err := h.store.PutBlob(h.t.Context(), store.MediaKey{Account: h.account, Message: h.message, Media: sid}, "us", strings.NewReader(small), int64(len(small)))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -421,8 +422,11 @@ func TestDelete(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		d, err := h.streams.Next(ctx)
 		cancel()
-		if err != nil || d.Kind != stream.Delete || string(d.Data) != fmt.Sprintf("ME%032x", n) {
-			t.Errorf("job %+v, %v", d, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if deletion, err := d.Deletion(); err != nil || d.Kind != stream.Delete || deletion.Message || len(deletion.Media) != 1 || deletion.Media[0].String() != fmt.Sprintf("ME%032x", n) {
+			t.Errorf("job %+v, %v", deletion, err)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func waiting(t *testing.T, wait time.Duration) *house {
 // work queues a Job of the house's message.
 func (h *house) work() {
 	h.t.Helper()
-	if _, err := h.streams.PublishJob(h.t.Context(), stream.Job{Kind: stream.Inbound, Account: h.account, Message: h.message, ID: "in:1"}); err != nil {
+	if _, err := h.streams.PublishJob(h.t.Context(), stream.NewInbound(h.account, h.message, "1", "", nil)); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -65,7 +65,7 @@ func TestAwaitInVain(t *testing.T) {
 	want(h, 1)
 	h.work()
 	deleted := h.put(2, "image/jpeg", "picture")
-	if _, err := h.store.UpdateMedia(t.Context(), deleted.Account, deleted.Message, deleted.SID, func(m *store.Media) error {
+	if _, err := h.store.UpdateMedia(t.Context(), deleted.Key(), func(m *store.Media) error {
 		m.Deleted = time.Now()
 		return nil
 	}); err != nil {

@@ -89,7 +89,7 @@ func (a *api) await(r *http.Request, p path) error {
 	for {
 		queued, err := a.Streams.Queued(ctx, account, message)
 		if err == nil && queued {
-			_, err = a.Store.Media(ctx, account, message, sid)
+			_, err = a.Store.Media(ctx, store.MediaKey{Account: account, Message: message, Media: sid})
 		}
 		switch {
 		case ctx.Err() != nil && r.Context().Err() == nil: // long enough
@@ -114,7 +114,7 @@ func (a *api) redirect(w http.ResponseWriter, r *http.Request, p path) error {
 	}
 	location := r.URL.Path + "?" + a.Links.Sign(r.URL.Path, r.URL.Query().Get("variant"), time.Now().Add(linkLife)).Encode()
 	if a.Presign != nil {
-		key := a.Store.BlobKey(b.media.Account, b.media.Message, b.media.SID, b.name)
+		key := a.Store.BlobKey(b.media.Key(), b.name)
 		signed, err := a.Presign(r.Context(), key, linkLife, b.contentType, b.disposition())
 		if err != nil {
 			return err
@@ -133,7 +133,7 @@ func (a *api) serveContent(w http.ResponseWriter, r *http.Request, p path, cachi
 	if err != nil {
 		return err
 	}
-	body, _, err := a.Store.OpenBlob(r.Context(), b.media.Account, b.media.Message, b.media.SID, b.name)
+	body, _, err := a.Store.OpenBlob(r.Context(), b.media.Key(), b.name)
 	if errors.Is(err, store.ErrNotFound) { // deleted since the record was read
 		return rest.NotFound(r)
 	}

@@ -131,8 +131,11 @@ func (a *api) follow(w http.ResponseWriter, r *http.Request, query stream.Query)
 		}
 		select {
 		case next, ok := <-entries:
-			if !ok || !sendEvent(w, next) {
+			if !ok {
 				return nil
+			}
+			if err := sendEvent(w, next); err != nil || next.err != nil {
+				return err
 			}
 		case <-tick.C:
 			_, _ = fmt.Fprint(w, ": heartbeat\n\n")
@@ -152,6 +155,9 @@ func channel(ctx context.Context, entries iter.Seq2[stream.Entry, error]) <-chan
 	go func() {
 		defer close(c)
 		for entry, err := range entries {
+			if ctx.Err() != nil {
+				return // nobody listens any more
+			}
 			select {
 			case c <- result{entry, err}:
 			case <-ctx.Done():
@@ -162,17 +168,19 @@ func channel(ctx context.Context, entries iter.Seq2[stream.Entry, error]) <-chan
 	return c
 }
 
-// sendEvent writes one event and tells whether there may be more.
-func sendEvent(w http.ResponseWriter, next result) bool {
-	var expired *stream.ExpiredError
-	switch {
-	case next.err == nil:
+// sendEvent writes one event, or tells a client that its position is not kept any
+// more. Any other error of the feed is returned: the client connects again.
+func sendEvent(w http.ResponseWriter, next result) error {
+	if next.err == nil {
 		fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", next.entry.Sequence, next.entry.Type, next.entry.JSON)
-		return true
-	case errors.As(next.err, &expired):
-		data, _ := json.Marshal(map[string]uint64{"after": expired.After, "first": expired.First, "last": expired.Last})
-		fmt.Fprintf(w, "event: expired\ndata: %s\n\n", data)
-		_ = http.NewResponseController(w).Flush()
+		return nil
 	}
-	return false
+	expired, ok := errors.AsType[*stream.ExpiredError](next.err)
+	if !ok {
+		return next.err
+	}
+	data, _ := json.Marshal(map[string]uint64{"after": expired.After, "first": expired.First, "last": expired.Last})
+	fmt.Fprintf(w, "event: expired\ndata: %s\n\n", data)
+	_ = http.NewResponseController(w).Flush()
+	return nil
 }

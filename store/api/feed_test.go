@@ -19,7 +19,7 @@ func (h *house) publish(account store.AccountSID, kind string, from, n int) (las
 	h.t.Helper()
 	for i := range n {
 		sequence, err := h.streams.Publish(h.t.Context(), stream.Event{
-			Type: kind, Account: account, ID: fmt.Sprintf("%s:%s:%d", kind, account, from+i), Subject: message,
+			Type: kind, Account: account, ID: fmt.Sprintf("%s:%s:%d", kind, account, from+i), Message: h.message,
 			Time: time.Now(), Data: map[string]int{"n": from + i},
 		})
 		if err != nil {

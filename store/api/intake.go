@@ -76,10 +76,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, p path) error {
 func (a *api) queue(ctx context.Context, m store.Message) (store.Message, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), intakeTimeout)
 	defer cancel()
-	_, err := a.Streams.PublishJob(ctx, stream.Job{
-		Kind: stream.Outbound, Account: m.Account, Message: m.SID,
-		ID: fmt.Sprintf("out:%s:%s", m.Account, m.SID), Data: []byte(m.Form.Encode()),
-	})
+	_, err := a.Streams.PublishJob(ctx, stream.NewOutbound(m))
 	if err != nil {
 		return m, errors.Join(err, a.revoke(ctx, m))
 	}

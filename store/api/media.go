@@ -66,7 +66,7 @@ func (a *api) find(r *http.Request, p path) (store.Media, error) {
 	if err != nil {
 		return store.Media{}, rest.NotFound(r)
 	}
-	record, err := a.Store.Media(r.Context(), account, message, sid)
+	record, err := a.Store.Media(r.Context(), store.MediaKey{Account: account, Message: message, Media: sid})
 	if errors.Is(err, store.ErrNotFound) || err == nil && !record.Deleted.IsZero() {
 		return store.Media{}, rest.NotFound(r)
 	}
@@ -147,19 +147,16 @@ func (a *api) delete(w http.ResponseWriter, r *http.Request, p path) error {
 	if err != nil {
 		return err
 	}
-	job := stream.Job{
-		Kind: stream.Delete, Account: m.Account, Message: m.Message,
-		ID: "del:" + m.Account.String() + ":" + m.Message.String() + ":" + m.SID.String(), Data: []byte(m.SID.String()),
-	}
-	if _, err := a.Streams.PublishJob(r.Context(), job); err != nil {
+	if _, err := a.Streams.PublishJob(r.Context(), stream.NewDeleteMedia(m.Key())); err != nil {
 		return err
 	}
-	_, err = a.Store.UpdateMedia(r.Context(), m.Account, m.Message, m.SID, func(m *store.Media) error {
-		if m.Deleted.IsZero() { // the worker may have been faster
+	_, err = a.Store.UpdateMedia(r.Context(), m.Key(), func(m *store.Media) error {
+		if m.Deleted.IsZero() {
 			m.Deleted = time.Now().UTC()
 		}
 		return nil
 	})
+
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -274,7 +272,7 @@ func (a *api) updateMessage(w http.ResponseWriter, r *http.Request, p path, m st
 		return rest.Conflict("Cannot redact message because delivery has not been completed.")
 	}
 	if m.Outgoing != nil && m.Outgoing.Ready != 0 { // its event has the text
-		if _, err := a.Streams.RemoveEvent(r.Context(), m.Outgoing.Ready, m.SID); err != nil {
+		if err := a.Feed.WithdrawPrivate(r.Context(), m); err != nil {
 			return err
 		}
 	}
@@ -302,15 +300,7 @@ func (a *api) deleteMessage(w http.ResponseWriter, r *http.Request, m store.Mess
 	if err != nil {
 		return err
 	}
-	data := url.Values{"MediaSid": media}
-	if m.Outgoing != nil && m.Outgoing.Ready != 0 {
-		data.Set("Ready", strconv.FormatUint(m.Outgoing.Ready, 10))
-	}
-	job := stream.Job{
-		Kind: stream.Delete, Account: m.Account, Message: m.SID,
-		ID: fmt.Sprintf("del:%s:%s", m.Account, m.SID), Data: []byte(data.Encode()),
-	}
-	if _, err := a.Streams.PublishJob(r.Context(), job); err != nil {
+	if _, err := a.Streams.PublishJob(r.Context(), stream.NewDeleteMessage(m.Account, m.SID, media, false)); err != nil {
 		return err
 	}
 	if _, err := a.Store.DeleteMessage(r.Context(), m.Account, m.SID, time.Now().UTC()); err != nil {
@@ -321,19 +311,18 @@ func (a *api) deleteMessage(w http.ResponseWriter, r *http.Request, m store.Mess
 }
 
 // mediaSIDs are those of all media of a message, stored or on their way.
-func (a *api) mediaSIDs(ctx context.Context, m store.Message) ([]string, error) {
+func (a *api) mediaSIDs(ctx context.Context, m store.Message) ([]store.MediaSID, error) {
 	records, err := a.Store.ListMediaRecords(ctx, m.Account, m.SID)
 	if err != nil {
 		return nil, err
 	}
-	var sids []string
+	var sids []store.MediaSID
 	for _, record := range records {
-		sids = append(sids, record.SID.String())
+		sids = append(sids, record.SID)
 	}
-	for i, address := range m.MediaURLs() {
-		sid, _ := a.Store.Identify(m.Account, m.SID, i, address, a.Upstream)
-		if !slices.Contains(sids, sid.String()) {
-			sids = append(sids, sid.String())
+	for _, ref := range a.Store.MediaOf(m) {
+		if !slices.Contains(sids, ref.Media) {
+			sids = append(sids, ref.Media)
 		}
 	}
 	return sids, nil

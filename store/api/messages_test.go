@@ -189,7 +189,7 @@ func TestCreate(t *testing.T) {
 	}
 	want := good()
 	want.Set("AccountSid", account)
-	if form, err := url.ParseQuery(string(job.Data)); err != nil || form.Encode() != want.Encode() {
+	if form, err := job.Form(); err != nil || form.Encode() != want.Encode() {
 		t.Errorf("job's form %v, %v", form, err)
 	}
 	record, err := h.store.Message(t.Context(), h.account, job.Message)
@@ -359,8 +359,11 @@ func TestRedactAndDelete(t *testing.T) {
 		t.Fatal(err)
 	}
 	job, err := h.streams.Next(t.Context())
-	if err != nil || job.Kind != stream.Delete || strings.Count(string(job.Data), "MediaSid=ME") != 2 {
-		t.Errorf("job %+v, %v", job, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if deletion, err := job.Deletion(); err != nil || job.Kind != stream.Delete || !deletion.Message || len(deletion.Media) != 2 {
+		t.Errorf("%s job of %+v, %v", job.Kind, deletion, err)
 	}
 }
 

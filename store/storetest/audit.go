@@ -26,16 +26,16 @@ func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 		t.Errorf("audit: %v", err)
 	}
 	for _, o := range objects {
-		switch key, ok := store.ParseMediaKey(o.Key); {
+		switch key, name, ok := store.ParseMediaKey(o.Key); {
 		case !ok:
-		case key.Name == "":
+		case name == "":
 			records = append(records, key)
 		default:
 			blobs[o.Key] = false
 		}
 	}
 	for _, r := range records {
-		m, err := s.Media(context.Background(), r.Account, r.Message, r.Media)
+		m, err := s.Media(context.Background(), r)
 		if err != nil {
 			t.Errorf("audit: %v", err)
 			continue
@@ -48,7 +48,7 @@ func Audit(t testing.TB, b store.Bucket) (orphans []string) {
 			want[v.Name] = v.Blob
 		}
 		for name, blob := range want {
-			key := s.BlobKey(r.Account, r.Message, r.Media, name)
+			key := s.BlobKey(r, name)
 			blobs[key] = true
 			if got, err := describe(context.Background(), b, key); err != nil || got != blob {
 				t.Errorf("audit: %s: record %s says %+v, stored is %+v (%v)", key, r.Media, blob, got, err)

@@ -11,14 +11,7 @@ import (
 	"mmspipe/store/storetest"
 )
 
-func openDir(t *testing.T) store.Bucket {
-	t.Helper()
-	d, err := store.OpenDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
+func openDir(t *testing.T) store.Bucket { return storetest.OpenDir(t) }
 
 func TestFaulty(t *testing.T) {
 	for _, after := range []bool{false, true} {
@@ -77,12 +70,12 @@ func TestAudit(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := openDir(t)
 			s := store.New(b, nil)
-			key, ok := store.ParseMediaKey("media/AC" + strings.Repeat("0", 32) + "/MM" + strings.Repeat("0", 32) + "/ME" + strings.Repeat("0", 32) + ".json")
+			key, _, ok := store.ParseMediaKey("media/AC" + strings.Repeat("0", 32) + "/MM" + strings.Repeat("0", 32) + "/ME" + strings.Repeat("0", 32) + ".json")
 			if !ok {
 				t.Fatal("not a key")
 			}
 			for _, name := range c.stored {
-				if _, _, err := s.PutBlob(t.Context(), key.Account, key.Message, key.Media, name, strings.NewReader(content), 7); err != nil {
+				if _, _, err := s.PutBlob(t.Context(), key, name, strings.NewReader(content), 7); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -56,10 +56,12 @@ func TestSharedCommits(t *testing.T) {
 	var ids []string
 	for range jobs {
 		d := next(t, s)
-		if want := fmt.Sprint("data ", d.ID[len("in:"):]); string(d.Data) != want {
-			t.Errorf("job %s holds %q, want %q", d.ID, d.Data, want)
+		var n int
+		form, err := d.Form()
+		if _, scanErr := fmt.Sscanf(form.Get("Body"), "text %d", &n); err != nil || scanErr != nil || d.Job != job(t, n) {
+			t.Errorf("job of %s holds %v, %v", d.Message, form, err)
 		}
-		ids = append(ids, d.ID)
+		ids = append(ids, d.Message.String())
 		if err := d.Ack(t.Context()); err != nil {
 			t.Fatal(err)
 		}

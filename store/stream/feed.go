@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"mmspipe/store"
@@ -37,8 +39,9 @@ var eventTypes = []string{EventReceived, EventStored, EventFailed, EventReady, E
 type Event struct {
 	Type    string
 	Account store.AccountSID
-	ID      string // of the fact, the same whenever it is published
-	Subject string // what it is about: MM… or MM…/ME…
+	Message store.MessageSID
+	Media   store.MediaSID // zero if it is about the message itself
+	ID      string         // of the fact, the same whenever it is published
 	Time    time.Time
 	Data    any // encoded as JSON
 }
@@ -78,7 +81,20 @@ func (s *Streams) Event(ctx context.Context, sequence uint64) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("look up event %d: %w", sequence, err)
 	}
-	return newEntry(sequence, msg.Data)
+	entry, err := newEntry(sequence, msg.Data)
+	if err != nil {
+		s.foreign.note(sequence)
+		return Entry{}, ErrNotKept
+	}
+	return entry, nil
+}
+
+// subject is what the event is about: MM…, or MM…/ME… of a medium.
+func (e Event) subject() string {
+	if e.Media.IsZero() {
+		return e.Message.String()
+	}
+	return e.Message.String() + "/" + e.Media.String()
 }
 
 // encode makes a CloudEvent of e (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md).
@@ -87,7 +103,7 @@ func (e Event) encode() ([]byte, error) {
 	c.SetType(e.Type)
 	c.SetSource("/2010-04-01/Accounts/" + e.Account.String())
 	c.SetID(e.ID)
-	c.SetSubject(e.Subject)
+	c.SetSubject(e.subject())
 	c.SetTime(e.Time)
 	if err := c.SetData(event.ApplicationJSON, e.Data); err != nil {
 		return nil, err
@@ -103,6 +119,7 @@ type Entry struct {
 	Sequence uint64
 	ID       string
 	Type     string
+	Message  store.MessageSID // that it is about; zero if its subject names none
 	// JSON is the CloudEvent on one line, with its sequence as the extension
 	// attribute of that name, a decimal string.
 	JSON []byte
@@ -119,7 +136,7 @@ type Query struct {
 // subjects are those that the query asks for.
 func (q Query) subjects() []string {
 	account := "*"
-	if q.Account != (store.AccountSID{}) {
+	if !q.Account.IsZero() {
 		account = q.Account.String()
 	}
 	types := q.Types
@@ -147,31 +164,40 @@ func (e *ExpiredError) Error() string {
 }
 
 // Events returns up to limit events of the past, oldest first. A position that
-// has fallen out of the feed is an [*ExpiredError].
+// has fallen out of the feed is an [*ExpiredError]. Messages on the feed's subjects that
+// are no events are left out; see [Streams.Foreign].
 func (s *Streams) Events(ctx context.Context, q Query, limit int) ([]Entry, error) {
 	consumer, stop, err := s.reader(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
-	limit = int(min(uint64(limit), consumer.CachedInfo().NumPending))
-	if limit == 0 {
-		return nil, nil
-	}
-	batch, err := consumer.Fetch(limit, jetstream.FetchContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("read feed: %w", err)
-	}
 	var entries []Entry
-	for msg := range batch.Messages() {
-		entry, err := readEntry(msg)
+	pending := consumer.CachedInfo().NumPending
+	for len(entries) < limit && pending > 0 {
+		want := int(min(uint64(limit-len(entries)), pending))
+		batch, err := consumer.Fetch(want, jetstream.FetchContext(ctx))
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read feed: %w", err)
 		}
-		entries = append(entries, entry)
-	}
-	if err := batch.Error(); err != nil {
-		return nil, fmt.Errorf("read feed: %w", err)
+		read := uint64(0)
+		for msg := range batch.Messages() {
+			read++
+			entry, err := s.readEntry(msg)
+			switch {
+			case err != nil:
+				return nil, err
+			case entry != nil:
+				entries = append(entries, *entry)
+			}
+		}
+		if err := batch.Error(); err != nil {
+			return nil, fmt.Errorf("read feed: %w", err)
+		}
+		pending -= min(read, pending)
+		if read == 0 {
+			break // what was pending has expired meanwhile
+		}
 	}
 	return entries, nil
 }
@@ -206,8 +232,12 @@ func (s *Streams) Follow(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 				yield(Entry{}, fmt.Errorf("read feed: %w", err))
 				return
 			}
-			entry, err := readEntry(msg)
-			if !yield(entry, err) || err != nil {
+			entry, err := s.readEntry(msg)
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			if entry != nil && !yield(*entry, nil) {
 				return
 			}
 		}
@@ -250,26 +280,66 @@ func (s *Streams) forget(consumer jetstream.Consumer) {
 	_ = s.feed.DeleteConsumer(ctx, consumer.CachedInfo().Name)
 }
 
+// newEntry reads an event. An error means that it is none.
 func newEntry(sequence uint64, data []byte) (Entry, error) {
 	var c event.Event
 	if err := json.Unmarshal(data, &c); err != nil {
 		return Entry{}, fmt.Errorf("read event %d: %w", sequence, err)
+	}
+	if !IsEventType(c.Type()) {
+		return Entry{}, fmt.Errorf("read event %d: %.40q is no type of event", sequence, c.Type())
 	}
 	c.SetExtension("sequence", strconv.FormatUint(sequence, 10))
 	line, err := json.Marshal(c)
 	if err != nil {
 		return Entry{}, fmt.Errorf("read event %d: %w", sequence, err)
 	}
-	return Entry{Sequence: sequence, ID: c.ID(), Type: c.Type(), JSON: line}, nil
+	about, _, _ := strings.Cut(c.Subject(), "/")
+	message, _ := store.ParseMessageSID(about)
+	return Entry{Sequence: sequence, ID: c.ID(), Type: c.Type(), Message: message, JSON: line}, nil
 }
 
-// readEntry makes an Entry of what a consumer delivers.
-func readEntry(msg jetstream.Msg) (Entry, error) {
+// readEntry makes an Entry of what a consumer delivers; nil of what is no event.
+func (s *Streams) readEntry(msg jetstream.Msg) (*Entry, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return Entry{}, fmt.Errorf("read feed: %w", err)
+		return nil, fmt.Errorf("read feed: %w", err)
 	}
-	return newEntry(meta.Sequence.Stream, msg.Data())
+	entry, err := newEntry(meta.Sequence.Stream, msg.Data())
+	if err != nil {
+		s.foreign.note(meta.Sequence.Stream)
+		return nil, nil
+	}
+	return &entry, nil
+}
+
+// Foreign is what somebody else has published on the feed's subjects: messages that are
+// no events.
+type Foreign struct {
+	Messages uint64 `json:"messages"` // that readers of this process met
+	Last     uint64 `json:"last"`     // sequence of the last of them
+}
+
+// foreign counts them. Each is counted once, as long as readers go forward.
+type foreign struct {
+	mu sync.Mutex
+	Foreign
+}
+
+func (f *foreign) note(sequence uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if sequence > f.Last {
+		f.Messages, f.Last = f.Messages+1, sequence
+	}
+}
+
+// Foreign tells which messages on the feed's subjects are no events. They stop no
+// reader: everybody passes over them.
+func (s *Streams) Foreign() Foreign {
+	s.foreign.mu.Lock()
+	defer s.foreign.mu.Unlock()
+	return s.foreign.Foreign
 }
 
 // Reader is a consumer of the feed.

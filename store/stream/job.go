@@ -1,244 +1,229 @@
 package stream
 
 import (
-	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
 	"strings"
-	"time"
 
 	"mmspipe/store"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Kind is what a Job asks for.
 type Kind string
 
-// The kinds of Jobs. Data is that of the webhook, form encoded, for Inbound,
-// Status and Forward; what a client posted, form encoded, for Outbound; a MediaSID
-// for Delete, or, of a whole message, a form with the MediaSid of all its media and
-// the sequence of its Ready event; and empty, [FromUpstream] or [SendAgain] for
-// Replay.
+// The kinds of Jobs. Each has a constructor and accessors below.
 const (
-	Inbound  Kind = "inbound"
-	Outbound Kind = "outbound"
-	Status   Kind = "status"
-	Replay   Kind = "replay"
-	Delete   Kind = "delete"
-	Forward  Kind = "forward" // of a webhook, to whose it is
+	Inbound  Kind = "inbound"  // store the media of a webhook's message
+	Outbound Kind = "outbound" // prepare and send a message that a client posted
+	Status   Kind = "status"   // note a status callback
+	Replay   Kind = "replay"   // do the work of a message again
+	Delete   Kind = "delete"   // finish the deletion of a medium or a message
+	Forward  Kind = "forward"  // post a webhook on to an application
 )
 
-// FromUpstream is the Data of a Replay that is to ask the provider, too, which
-// media the message has.
-const FromUpstream = "upstream"
-
-// SendAgain is the Data of a Replay that is to send an outgoing message again that
-// was given up, even if the provider may have it.
-const SendAgain = "send"
-
-// Job is something to be done about one message.
+// Job is something to be done about one message. A constructor of its kind makes it,
+// or [Streams.Next] reads it from the queue. Its form, its order and its id mean
+// something to this file alone.
 type Job struct {
 	Kind    Kind
 	Account store.AccountSID
 	Message store.MessageSID
-	Order   string // of a Forward: letters and digits; see [Delivery.First]
-	ID      string // a repeat within DuplicateWindow is not queued again
-	Data    []byte
+
+	order string // letters and digits; see [Delivery.First]
+	id    string // a repeat within DuplicateWindow is not queued again
+	data  string
+	reply bool // of a Forward: the receiver posts it first
 }
 
-// subject is mms.job.<kind>.<account>.<message>, and the Order behind it if any.
-func (j Job) subject() string {
-	subject := fmt.Sprintf("mms.job.%s.%s.%s", j.Kind, j.Account, j.Message)
-	if j.Order != "" {
-		subject += "." + j.Order
-	}
-	return subject
-}
-
-// PublishJob queues a Job and returns when the server has acknowledged it. It
-// tells whether the Job was queued before. After an error, also of ctx, the Job
-// may be queued or not: publishing it again is safe. Calls at the same time
-// share the server's syncs where [Options].BatchFrom is set.
-func (s *Streams) PublishJob(ctx context.Context, job Job) (duplicate bool, err error) {
-	msg := nats.NewMsg(job.subject())
-	msg.Header.Set(nats.MsgIdHdr, job.ID)
-	msg.Header.Set(nats.ExpectedStreamHdr, jobsName)
-	msg.Data = job.Data
-	ack, err := s.committer.publish(ctx, msg)
-	s.silentJobs.note(err)
-	if err != nil {
-		return false, fmt.Errorf("publish %s job of %s: %w", job.Kind, job.Message, err)
-	}
-	return ack.Duplicate, nil
-}
-
-// Delivery is a Job in hand. It must be settled once, by Ack or Nak; if it is
-// not, or [AckWait] passes without InProgress, it is delivered again.
-type Delivery struct {
-	Job
-	Sequence uint64    // in the stream
-	Attempt  int       // 1 at the first delivery
-	Queued   time.Time // when the Job was published
-
-	conn *nats.Conn
-	jobs jetstream.Stream
-	msg  jetstream.Msg
-}
-
-// First tells whether no Job of the same kind, account and Order that was published
-// earlier is still in the queue, and the Job itself is. Those that are not first are
-// to be given back with a short delay.
-func (d *Delivery) First(ctx context.Context) (bool, error) {
-	msg, err := firstOf(ctx, d.jobs, d.Job)
-	return msg != nil && msg.Sequence == d.Sequence, err
-}
-
-// First returns the sequence of a Job that was published if no other of the same
-// kind, account and Order is in the queue before it, and 0 otherwise.
-func (s *Streams) First(ctx context.Context, job Job) (uint64, error) {
-	msg, err := firstOf(ctx, s.jobs, job)
-	if err != nil || msg == nil || msg.Header.Get(nats.MsgIdHdr) != job.ID {
-		return 0, err
-	}
-	return msg.Sequence, nil
-}
-
-// firstOf returns the oldest message in job's order, nil if there is none.
-func firstOf(ctx context.Context, jobs jetstream.Stream, job Job) (*jetstream.RawStreamMsg, error) {
-	subject := fmt.Sprintf("mms.job.%s.%s.*.%s", job.Kind, job.Account, job.Order)
-	msg, err := jobs.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject)) // or the next
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look for jobs before %s: %w", job.Message, err)
-	}
-	return msg, nil
-}
-
-// Queued tells whether a Job without an Order about a message is in the queue, in
-// hand or not: whether its media may still be coming.
-func (s *Streams) Queued(ctx context.Context, account store.AccountSID, message store.MessageSID) (bool, error) {
-	subject := fmt.Sprintf("mms.job.*.%s.%s", account, message)
-	_, err := s.jobs.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject)) // or the next
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for jobs of %s: %w", message, err)
-	}
-	return true, nil
-}
-
-// Ack removes the Job from the queue. It waits for the server's word.
-func (d *Delivery) Ack(ctx context.Context) error {
-	if err := d.msg.DoubleAck(ctx); err != nil {
-		return fmt.Errorf("ack job %d: %w", d.Sequence, err)
-	}
-	return nil
-}
-
-// Nak gives the Job back, to be delivered again after delay. It waits for the
-// server's word, like Ack: a Job that is given back when the program stops would
-// otherwise wait out its AckWait. The protocol is NATS's own, of which the client
-// has no call that waits (ADR-15 of nats-architecture-and-design).
-func (d *Delivery) Nak(ctx context.Context, delay time.Duration) error {
-	// Without a delay the server would forget the Nak when it restarts.
-	nak := fmt.Sprintf(`-NAK {"delay":%d}`, max(delay, time.Millisecond).Nanoseconds())
-	if _, err := d.conn.RequestWithContext(ctx, d.msg.Reply(), []byte(nak)); err != nil {
-		return fmt.Errorf("nak job %d: %w", d.Sequence, err)
-	}
-	return nil
-}
-
-// InProgress says that the Job is still being worked on.
-func (d *Delivery) InProgress() error {
-	if err := d.msg.InProgress(); err != nil {
-		return fmt.Errorf("hold job %d: %w", d.Sequence, err)
-	}
-	return nil
-}
-
+// Of a Replay's data.
 const (
-	// pullWait is how long one request for a Job waits at the server, and so how
-	// long Next may take to notice that its context has ended. A request is never
-	// cut short: the server might have answered it already.
-	pullWait = time.Second
-
-	// pullPause keeps callers from asking in a tight loop while something is
-	// wrong.
-	pullPause = time.Second
+	fromUpstream = "upstream"
+	sendAgain    = "send"
 )
 
-// Next waits for a Job. Each caller asks for one, so that none waits in a buffer
-// while its time runs. Trouble with the connection is waited out; other trouble,
-// such as a Job that cannot be read, is returned, and the caller may ask again.
-// When ctx ends, so does Next, within a second; a Job that came meanwhile is
-// given back.
-func (s *Streams) Next(ctx context.Context) (*Delivery, error) {
-	for ctx.Err() == nil {
-		msg, err := s.pull()
-		if err == nil && msg == nil {
-			continue
-		}
-		if err == nil {
-			return s.deliver(ctx, msg)
-		}
-		if errors.Is(err, nats.ErrConnectionClosed) {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(pullPause):
-		}
-		if s.conn.IsConnected() {
-			return nil, fmt.Errorf("pull job: %w", err)
-		}
+// replyHeader marks a Forward that the receiver posts itself before any worker may.
+const replyHeader = "Mmspipe-Reply"
+
+// NewInbound is the Job of an inbound message's webhook. The fingerprint is that of
+// what makes two webhooks the same message: a repeat is queued once. The sender stands
+// for who sent it, in letters and digits: messages of one sender have an order.
+func NewInbound(account store.AccountSID, message store.MessageSID, fingerprint, sender string, form url.Values) Job {
+	return Job{
+		Kind: Inbound, Account: account, Message: message, order: sender,
+		id: fmt.Sprintf("in:%s:%s:%s", account, message, fingerprint), data: form.Encode(),
 	}
-	return nil, ctx.Err()
 }
 
-// pull asks for one message; there may be none.
-func (s *Streams) pull() (jetstream.Msg, error) {
-	batch, err := s.worker.Fetch(1, jetstream.FetchMaxWait(pullWait))
-	if err != nil {
-		return nil, err
+// NewStatus is the Job of a status callback about a message. The same status of a
+// message is queued once, and those of one message have an order.
+func NewStatus(account store.AccountSID, message store.MessageSID, status string, form url.Values) Job {
+	return Job{
+		Kind: Status, Account: account, Message: message, order: message.String(),
+		id: fmt.Sprintf("st:%s:%s:%s", account, message, status), data: form.Encode(),
 	}
-	msg := <-batch.Messages()
-	if msg != nil {
-		return msg, nil
-	}
-	return nil, batch.Error()
 }
 
-// deliver makes a Delivery of a message. What no version of this program can
-// have published is taken off the queue.
-func (s *Streams) deliver(ctx context.Context, msg jetstream.Msg) (*Delivery, error) {
-	meta, err := msg.Metadata()
+// NewOutbound is the Job of a message that a client posted.
+func NewOutbound(m store.Message) Job {
+	return Job{Kind: Outbound, Account: m.Account, Message: m.SID, id: fmt.Sprintf("out:%s:%s", m.Account, m.SID), data: m.Form.Encode()}
+}
+
+// NewDeleteMedia is the Job that finishes the deletion of one medium.
+func NewDeleteMedia(medium store.MediaKey) Job {
+	return Job{
+		Kind: Delete, Account: medium.Account, Message: medium.Message,
+		id: fmt.Sprintf("del:%s:%s:%s", medium.Account, medium.Message, medium.Media), data: medium.Media.String(),
+	}
+}
+
+// NewDeleteMessage is the Job that finishes the deletion of a message with these
+// media, which its tombstone does not name any more. With erase the feed keeps nothing
+// of it either.
+func NewDeleteMessage(account store.AccountSID, message store.MessageSID, media []store.MediaSID, erase bool) Job {
+	form := url.Values{"Erase": {strconv.FormatBool(erase)}}
+	for _, sid := range media {
+		form.Add("MediaSid", sid.String())
+	}
+	id := "del"
+	if erase {
+		id = "erase"
+	}
+	return Job{Kind: Delete, Account: account, Message: message, id: fmt.Sprintf("%s:%s:%s", id, account, message), data: form.Encode()}
+}
+
+// NewReplay is the Job that does the work of a message again: it verifies what is
+// stored and tries again what failed. The run makes its id: the same run queues it
+// once.
+func NewReplay(account store.AccountSID, message store.MessageSID, run string) Job {
+	return Job{Kind: Replay, Account: account, Message: message, id: fmt.Sprintf("replay:%s:%s:%s", account, message, run)}
+}
+
+// NewReplayFromUpstream is a [NewReplay] that also asks the provider which media the
+// message has.
+func NewReplayFromUpstream(account store.AccountSID, message store.MessageSID, run string) Job {
+	job := NewReplay(account, message, run)
+	job.data = fromUpstream
+	return job
+}
+
+// NewSendAgain is a [NewReplay] that also sends an outgoing message again that was
+// given up, even if the provider may have it.
+func NewSendAgain(account store.AccountSID, message store.MessageSID, run string) Job {
+	job := NewReplay(account, message, run)
+	job.id, job.data = "send:"+job.id, sendAgain
+	return job
+}
+
+// NewForward is the Job that posts a webhook on. Job is the webhook's own, of kind
+// Inbound or Status, whose order it has. With reply the receiver posts it first; see
+// [Job.Reply].
+func NewForward(job Job, reply bool) Job {
+	return Job{Kind: Forward, Account: job.Account, Message: job.Message, order: job.order, id: "fwd:" + job.id, data: job.data, reply: reply}
+}
+
+// NewForwardAgain is the Job that posts a webhook again that was given up: by its name
+// among the message's forwards. The run makes its id, as in [NewReplay].
+func NewForwardAgain(account store.AccountSID, message store.MessageSID, name, order, run string, form url.Values) Job {
+	return Job{
+		Kind: Forward, Account: account, Message: message, order: order,
+		id: fmt.Sprintf("fwd:replay:%s:%s:%s:%s", account, message, name, run), data: form.Encode(),
+	}
+}
+
+// ErrUnreadable is wrapped by the error of reading what a Job holds, where no version of
+// this program can have queued it.
+var ErrUnreadable = errors.New("the job cannot be read")
+
+// Unreadable is an error that wraps [ErrUnreadable] and the cause.
+func (j Job) Unreadable(cause error) error {
+	return fmt.Errorf("%s job of %s: %w: %w", j.Kind, j.Message, ErrUnreadable, cause)
+}
+
+// Form is what the webhook said, or what a client posted: of an Inbound, Status,
+// Forward or Outbound Job.
+func (j Job) Form() (url.Values, error) {
+	form, err := url.ParseQuery(j.data)
 	if err != nil {
-		return nil, fmt.Errorf("read job: %w", err)
+		return nil, j.Unreadable(err)
 	}
-	job, err := parseSubject(msg.Subject())
+	return form, nil
+}
+
+// Data is all that the Job holds, for whom it is unreadable.
+func (j Job) Data() string { return j.data }
+
+// Deletion is what a Delete Job is about.
+type Deletion struct {
+	Media   []store.MediaSID
+	Message bool // the message itself goes with them
+	Erase   bool // and what the feed has of it
+}
+
+// Deletion returns what a Delete Job is about.
+func (j Job) Deletion() (Deletion, error) {
+	if sid, err := store.ParseMediaSID(j.data); err == nil {
+		return Deletion{Media: []store.MediaSID{sid}}, nil
+	}
+	form, err := j.Form()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("job %d is dropped: %w", meta.Sequence.Stream, err), msg.TermWithReason("malformed subject"))
+		return Deletion{}, err
 	}
-	job.ID, job.Data = msg.Headers().Get(nats.MsgIdHdr), msg.Data()
-	d := &Delivery{
-		Job: job, Sequence: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Queued: meta.Timestamp.UTC(), conn: s.conn, jobs: s.jobs, msg: msg,
-	}
-	if ctx.Err() != nil {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
-		defer cancel()
-		return nil, errors.Join(ctx.Err(), d.Nak(back, 0))
+	d := Deletion{Message: true, Erase: form.Get("Erase") == "true"}
+	for _, text := range form["MediaSid"] {
+		sid, err := store.ParseMediaSID(text)
+		if err != nil {
+			return Deletion{}, j.Unreadable(err)
+		}
+		d.Media = append(d.Media, sid)
 	}
 	return d, nil
 }
 
-// parseSubject is the reverse of subject.
-func parseSubject(subject string) (Job, error) {
+// AsksUpstream tells whether a Replay is to ask the provider which media there are.
+func (j Job) AsksUpstream() bool { return j.Kind == Replay && j.data == fromUpstream }
+
+// SendsAgain tells whether a Replay is to send an outgoing message again.
+func (j Job) SendsAgain() bool { return j.Kind == Replay && j.data == sendAgain }
+
+// Reply tells whether the receiver posts a Forward itself, so that the application's
+// answer reaches Twilio. Workers leave it alone for as long as that may take.
+func (j Job) Reply() bool { return j.reply }
+
+// Token stands for what the Job is about, in the form of the provider's idempotency
+// tokens: it is the same for every Job that would be a repeat of this one.
+func (j Job) Token() string {
+	sum := sha256.Sum256([]byte(j.id))
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}
+
+// subject is mms.job.<kind>.<account>.<message>, and the order behind it if any.
+func (j Job) subject() string {
+	subject := fmt.Sprintf("mms.job.%s.%s.%s", j.Kind, j.Account, j.Message)
+	if j.order != "" {
+		subject += "." + j.order
+	}
+	return subject
+}
+
+// encode makes the message that stands for the Job in the stream.
+func (j Job) encode() *nats.Msg {
+	msg := nats.NewMsg(j.subject())
+	msg.Header.Set(nats.MsgIdHdr, j.id)
+	msg.Header.Set(nats.ExpectedStreamHdr, jobsName)
+	if j.reply {
+		msg.Header.Set(replyHeader, "true")
+	}
+	msg.Data = []byte(j.data)
+	return msg
+}
+
+// decode is the reverse of encode.
+func decode(subject string, header nats.Header, data []byte) (Job, error) {
 	parts := strings.Split(subject, ".")
 	if len(parts) < 5 || len(parts) > 6 || parts[0] != "mms" || parts[1] != "job" {
 		return Job{}, fmt.Errorf("%q is not the subject of a job", subject)
@@ -251,9 +236,10 @@ func parseSubject(subject string) (Job, error) {
 	if err != nil {
 		return Job{}, fmt.Errorf("subject %q: %w", subject, err)
 	}
-	job := Job{Kind: Kind(parts[2]), Account: account, Message: message}
+	reply, _ := strconv.ParseBool(header.Get(replyHeader))
+	job := Job{Kind: Kind(parts[2]), Account: account, Message: message, id: header.Get(nats.MsgIdHdr), data: string(data), reply: reply}
 	if len(parts) == 6 {
-		job.Order = parts[5]
+		job.order = parts[5]
 	}
 	return job, nil
 }

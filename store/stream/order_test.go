@@ -10,9 +10,7 @@ import (
 // ordered is the n-th of Jobs to be done in an order.
 func ordered(t *testing.T, n int, order string) stream.Job {
 	t.Helper()
-	j := job(t, n)
-	j.Kind, j.Order, j.ID = stream.Forward, order, "fwd:"+j.ID
-	return j
+	return stream.NewForward(ofSender(t, n, order), false)
 }
 
 // TestFirst: of the Jobs of one order only the oldest that is left is first; other
@@ -42,8 +40,8 @@ func TestFirst(t *testing.T) {
 			if err != nil || err2 != nil || first != want[i-1] || (sequence == d.Sequence) != first || !first && sequence != 0 {
 				t.Errorf("%s, job %d: first %v, sequence %d, %v, %v; want %v", when, i, first, sequence, err, err2, want[i-1])
 			}
-			if d.Order != jobs[i].Order {
-				t.Errorf("order %q, want %q", d.Order, jobs[i].Order)
+			if d.Job != jobs[i] {
+				t.Errorf("job %+v, want %+v", d.Job, jobs[i])
 			}
 		}
 	}
@@ -69,15 +67,15 @@ func TestRemoveOrdered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var seen []string
+	var seen []stream.Job
 	if err := s.RemoveJobs(t.Context(), func(j stream.Job) (bool, error) {
-		seen = append(seen, j.Order)
-		return j.Order == "a", nil
+		seen = append(seen, j)
+		return j == ordered(t, 1, "a"), nil
 	}); err != nil {
 		t.Fatal(err)
 	}
 	if got := state(t, s); got.Jobs != 2 || len(seen) != 3 {
-		t.Errorf("%d jobs left of %q, want 2 of 3", got.Jobs, seen)
+		t.Errorf("%d jobs left of %v, want 2 of 3", got.Jobs, seen)
 	}
 }
 

@@ -47,8 +47,8 @@ func TestGivenBackOverRestart(t *testing.T) {
 	}
 	stop()
 	conn, _ = inProcess(t, options)
-	if d := next(t, open(t, conn, stream.Options{})); d.ID != "in:1" || d.Attempt != 2 {
-		t.Errorf("job %s, attempt %d", d.ID, d.Attempt)
+	if d := next(t, open(t, conn, stream.Options{})); d.Job != job(t, 1) || d.Attempt != 2 {
+		t.Errorf("job of %s, attempt %d", d.Message, d.Attempt)
 	}
 }
 
@@ -75,16 +75,16 @@ func TestDelayed(t *testing.T) {
 	}
 	publish(t, s, waiting)
 	d := next(t, s)
-	if d.ID != job(t, waiting).ID || d.Attempt != 1 {
-		t.Fatalf("job %s, attempt %d, before the fresh one", d.ID, d.Attempt)
+	if d.Job != job(t, waiting) || d.Attempt != 1 {
+		t.Fatalf("job of %s, attempt %d, before the fresh one", d.Message, d.Attempt)
 	}
 	const delay = 300 * time.Millisecond
 	start := time.Now()
 	if err := d.Nak(t.Context(), delay); err != nil {
 		t.Fatal(err)
 	}
-	if d = next(t, s); d.ID != job(t, waiting).ID || d.Attempt != 2 || time.Since(start) < delay {
-		t.Errorf("job %s, attempt %d, %v after a Nak with %v", d.ID, d.Attempt, time.Since(start), delay)
+	if d = next(t, s); d.Job != job(t, waiting) || d.Attempt != 2 || time.Since(start) < delay {
+		t.Errorf("job of %s, attempt %d, %v after a Nak with %v", d.Message, d.Attempt, time.Since(start), delay)
 	}
 	if got := state(t, s); got.InHand != waiting+1 || got.Waiting != 0 {
 		t.Errorf("state %+v", got)
@@ -110,8 +110,8 @@ func TestMalformedSubjects(t *testing.T) {
 		}
 	}
 	publish(t, s, 1)
-	if d := next(t, s); d.ID != good.ID {
-		t.Errorf("job %s", d.ID)
+	if d := next(t, s); d.Job != good {
+		t.Errorf("job of %s", d.Message)
 	}
 	// The server does not answer a Term.
 	for deadline := time.Now().Add(time.Minute); state(t, s).Jobs != 1; {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"mmspipe/store"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -19,7 +17,7 @@ func (s *Streams) RemoveEvent(ctx context.Context, sequence uint64, message stor
 	if errors.Is(err, ErrNotKept) {
 		return false, nil
 	}
-	if err != nil || !strings.Contains(entry.ID, ":"+message.String()) {
+	if err != nil || entry.Message != message {
 		return false, err
 	}
 	if err := remove(ctx, s.feed, sequence); err != nil {
@@ -40,11 +38,10 @@ func (s *Streams) RemoveJobs(ctx context.Context, meant func(Job) (bool, error))
 			return fmt.Errorf("read job %d: %w", sequence, err)
 		}
 		sequence = msg.Sequence
-		job, err := parseSubject(msg.Subject)
+		job, err := decode(msg.Subject, msg.Header, msg.Data)
 		if err != nil {
 			continue // its delivery drops it
 		}
-		job.ID, job.Data = msg.Header.Get(nats.MsgIdHdr), msg.Data
 		yes, err := meant(job)
 		if err != nil {
 			return err

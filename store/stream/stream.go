@@ -91,8 +91,10 @@ type Streams struct {
 	worker jetstream.Consumer
 
 	committer *committer
+	tries     tries
 
 	silentJobs, silentFeed silence
+	foreign                foreign
 }
 
 // Open makes the streams and the workers' consumer, or brings those that exist
@@ -104,7 +106,7 @@ func Open(ctx context.Context, conn *nats.Conn, o Options) (*Streams, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	s := &Streams{conn: conn, js: js, committer: &committer{js: js, batchFrom: o.BatchFrom}}
+	s := &Streams{conn: conn, js: js, committer: &committer{js: js, batchFrom: o.BatchFrom}, tries: tries{last: map[uint64]int{}}}
 	if s.jobs, err = ensure(ctx, js, jobsConfig(o)); err != nil {
 		return nil, err
 	}
@@ -233,6 +235,7 @@ type State struct {
 	EventBytes uint64    `json:"eventBytes"`
 	EventMax   int64     `json:"eventMaxBytes"`
 	LastEvent  uint64    `json:"lastEvent"` // sequence
+	Foreign    Foreign   `json:"foreign"`   // what is on the feed's subjects and is no event
 }
 
 // State asks the server for the state of both streams.
@@ -252,7 +255,7 @@ func (s *Streams) State(ctx context.Context) (State, error) {
 	return State{
 		Jobs: jobs.State.Msgs, JobsBytes: jobs.State.Bytes, JobsMax: jobs.Config.MaxBytes,
 		Waiting: worker.NumPending, InHand: worker.NumAckPending, OldestJob: oldest(jobs.State),
-		Events: feed.State.Msgs, EventBytes: feed.State.Bytes, EventMax: feed.Config.MaxBytes, LastEvent: feed.State.LastSeq,
+		Events: feed.State.Msgs, EventBytes: feed.State.Bytes, EventMax: feed.Config.MaxBytes, LastEvent: feed.State.LastSeq, Foreign: s.Foreign(),
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -45,7 +46,17 @@ func job(t testing.TB, n int) stream.Job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stream.Job{Kind: stream.Inbound, Account: account(t, 1), Message: message, ID: fmt.Sprint("in:", n), Data: []byte(fmt.Sprint("data ", n))}
+	return stream.NewInbound(account(t, 1), message, fmt.Sprint(n), "", url.Values{"Body": {fmt.Sprint("text ", n)}})
+}
+
+// ofSender is the n-th Job, of a sender.
+func ofSender(t testing.TB, n int, sender string) stream.Job {
+	t.Helper()
+	form, err := job(t, n).Form()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream.NewInbound(account(t, 1), job(t, n).Message, fmt.Sprint(n), sender, form)
 }
 
 func publish(t testing.TB, s *stream.Streams, n int) {
@@ -145,7 +156,7 @@ func TestJobs(t *testing.T) {
 	}
 	before := time.Now().Add(-patience)
 	d := next(t, s)
-	if want := job(t, 1); d.Kind != want.Kind || d.Account != want.Account || d.Message != want.Message || d.ID != want.ID || string(d.Data) != string(want.Data) {
+	if want := job(t, 1); d.Job != want {
 		t.Errorf("delivery %+v, want %+v", d.Job, want)
 	}
 	if d.Attempt != 1 || d.Sequence != 1 || d.Queued.Before(before) || d.Queued.After(time.Now()) {
@@ -218,10 +229,10 @@ func TestNextEnds(t *testing.T) {
 			}
 		}
 	}
-	seen := map[string]bool{}
+	seen := map[store.MessageSID]bool{}
 	for len(seen) < 20 {
 		d := next(t, s)
-		seen[d.ID] = true
+		seen[d.Message] = true
 		if err := d.Ack(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -284,8 +295,8 @@ func TestServerRestart(t *testing.T) {
 	}
 	select {
 	case d := <-delivered:
-		if d.ID != "in:2" {
-			t.Errorf("job %s", d.ID)
+		if d.Job != job(t, 2) {
+			t.Errorf("job of %s", d.Message)
 		}
 	case <-time.After(patience):
 		t.Fatal("no job after the restart")
@@ -313,14 +324,14 @@ func TestMalformedSubject(t *testing.T) {
 	if _, err := s.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "malformed SID") {
 		t.Errorf("error %v", err)
 	}
-	if d := next(t, s); d.ID != "in:1" {
-		t.Errorf("job %s", d.ID)
+	if d := next(t, s); d.Job != job(t, 1) {
+		t.Errorf("job of %s", d.Message)
 	}
 }
 
 func fact(t *testing.T, n int) stream.Event {
 	return stream.Event{
-		Type: stream.EventStored, Account: account(t, 1), ID: fmt.Sprint("stored:", n), Subject: "MM1/ME1",
+		Type: stream.EventStored, Account: account(t, 1), Message: job(t, 1).Message, ID: fmt.Sprint("stored:", n),
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Data: map[string]int{"n": n},
 	}
 }
@@ -340,7 +351,7 @@ func TestEvents(t *testing.T) {
 		t.Fatalf("%d events, %v", len(entries), err)
 	}
 	const want = `{"specversion":"1.0","id":"stored:1","source":"/2010-04-01/Accounts/AC00000000000000000000000000000001",` +
-		`"type":"mms.stored","subject":"MM1/ME1","datacontenttype":"application/json","time":"2026-01-02T03:04:05Z","data":{"n":1},"sequence":"1"}`
+		`"type":"mms.stored","subject":"MM00000000000000000000000000000001","datacontenttype":"application/json","time":"2026-01-02T03:04:05Z","data":{"n":1},"sequence":"1"}`
 	if got := string(entries[0].JSON); got != want {
 		t.Errorf("event %s\nwant  %s", got, want)
 	}

@@ -1,0 +1,189 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"mmspipe/ingest/operate"
+	"mmspipe/store"
+)
+
+// Errors of a [Client].
+var (
+	ErrUnreachable = errors.New("the service does not answer")
+	ErrKey         = errors.New("the service refuses the key")
+	ErrNotFound    = errors.New("the service does not know it")
+)
+
+// Client asks the API of a running service. Its methods return [ErrUnreachable],
+// [ErrKey] or [ErrNotFound], wrapped, or what the service answers. When ctx ends,
+// the service stops what it was asked to do.
+type Client struct {
+	Address string // of the admin listener, HOST:PORT
+	SID     string // of an operator's key
+	Secret  string // of that key
+}
+
+// Failed yields the failures that q asks for, those of the newest message first.
+func (c *Client) Failed(ctx context.Context, q operate.Query) iter.Seq2[operate.Failure, error] {
+	return func(yield func(operate.Failure, error) bool) {
+		body, err := c.call(ctx, http.MethodGet, "failed", values(q))
+		if err != nil {
+			yield(operate.Failure{}, err)
+			return
+		}
+		defer body.Close()
+		for decoder := json.NewDecoder(body); ; {
+			var l line[operate.Failure]
+			err := decoder.Decode(&l)
+			switch {
+			case errors.Is(err, io.EOF):
+				return
+			case err != nil:
+				err = brokeOff(err)
+			case l.Error != "":
+				err = errors.New(l.Error)
+			case l.Result == nil:
+				continue
+			}
+			if err != nil {
+				yield(operate.Failure{}, err)
+				return
+			}
+			if !yield(*l.Result, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Status returns how the service is doing.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return get[Status](ctx, c, "status", nil)
+}
+
+// Message returns what is known of a message, without its text, its numbers, its
+// form and its links unless private is set.
+func (c *Client) Message(ctx context.Context, sid string, private bool) (operate.Known, error) {
+	return get[operate.Known](ctx, c, "messages/"+url.PathEscape(sid), url.Values{"private": {strconv.FormatBool(private)}})
+}
+
+// Replay is [operate.Operator.Replay].
+func (c *Client) Replay(ctx context.Context, q operate.Query, all, dryRun bool, run string, seen func(operate.Replayed)) (operate.Replayed, error) {
+	v := values(q)
+	v.Set("all", strconv.FormatBool(all))
+	v.Set("dryRun", strconv.FormatBool(dryRun))
+	v.Set("run", run)
+	return post(ctx, c, "replay", v, seen)
+}
+
+// Erase is [operate.Operator.Erase].
+func (c *Client) Erase(ctx context.Context, account store.AccountSID, number string, dryRun bool, seen func(operate.Receipt)) (operate.Receipt, error) {
+	v := values(operate.Query{Account: account})
+	v.Set("number", number)
+	v.Set("dryRun", strconv.FormatBool(dryRun))
+	return post(ctx, c, "erase", v, seen)
+}
+
+// Reconcile is [operate.Operator.Reconcile].
+func (c *Client) Reconcile(ctx context.Context, o operate.ReconcileOptions, seen func(operate.Reconciled)) (operate.Reconciled, error) {
+	v := values(operate.Query{Account: o.Account, Since: o.Since, Until: o.Until})
+	v.Set("fix", strconv.FormatBool(o.Fix))
+	return post(ctx, c, "reconcile", v, seen)
+}
+
+// DeleteUpstream is [operate.Operator.DeleteUpstream], of media that are older than
+// [UpstreamGrace].
+func (c *Client) DeleteUpstream(ctx context.Context, dryRun bool, seen func(operate.DeletedUpstream)) (operate.DeletedUpstream, error) {
+	return post(ctx, c, "delete-upstream", url.Values{"dryRun": {strconv.FormatBool(dryRun)}}, seen)
+}
+
+// Reindex is [operate.Operator.Reindex].
+func (c *Client) Reindex(ctx context.Context, dryRun bool, seen func(operate.Reindexed)) (operate.Reindexed, error) {
+	return post(ctx, c, "reindex", url.Values{"dryRun": {strconv.FormatBool(dryRun)}}, seen)
+}
+
+// get reads an answer that is one JSON value.
+func get[T any](ctx context.Context, c *Client, path string, v url.Values) (answer T, err error) {
+	body, err := c.call(ctx, http.MethodGet, path, v)
+	if err != nil {
+		return answer, err
+	}
+	defer body.Close()
+	return answer, json.NewDecoder(body).Decode(&answer)
+}
+
+// post has work done that takes its time. It calls seen with the progress, and
+// returns the result.
+func post[R any](ctx context.Context, c *Client, path string, v url.Values, seen func(R)) (result R, err error) {
+	body, err := c.call(ctx, http.MethodPost, path, v)
+	if err != nil {
+		return result, err
+	}
+	defer body.Close()
+	for decoder := json.NewDecoder(body); ; {
+		var l line[R]
+		err := decoder.Decode(&l)
+		switch {
+		case err != nil:
+			return result, brokeOff(err)
+		case l.Error != "":
+			return result, errors.New(l.Error)
+		case l.Result != nil:
+			return *l.Result, nil
+		case l.Progress != nil:
+			seen(*l.Progress)
+		}
+	}
+}
+
+// brokeOff is the error of an answer that ended before its result.
+func brokeOff(err error) error {
+	return fmt.Errorf("the service broke off; the same command goes on: %w", err)
+}
+
+// call makes a request and returns the answer's body. Parameters go into the query
+// of a GET and the form of a POST.
+func (c *Client) call(ctx context.Context, method, path string, v url.Values) (io.ReadCloser, error) {
+	address := "http://" + c.Address + "/operator/" + path
+	var body io.Reader
+	if method == http.MethodGet {
+		address += "?" + v.Encode()
+	} else {
+		body = strings.NewReader(v.Encode())
+	}
+	request, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return nil, err
+	}
+	request.SetBasicAuth(c.SID, c.Secret)
+	if body != nil {
+		request.Header.Set("Content-Type", formType)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.Address, errors.Unwrap(err))
+	}
+	if response.StatusCode == http.StatusOK {
+		return response.Body, nil
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+	switch {
+	case err != nil:
+		return nil, err
+	case response.StatusCode == http.StatusUnauthorized:
+		return nil, ErrKey
+	case response.StatusCode == http.StatusNotFound:
+		return nil, ErrNotFound
+	}
+	return nil, fmt.Errorf("the service answers %d: %s", response.StatusCode, strings.TrimSpace(string(text)))
+}

@@ -1,0 +1,241 @@
+package operator
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"mmspipe/ingest/operate"
+	"mmspipe/store"
+	"mmspipe/store/rest"
+
+	"github.com/rs/zerolog"
+)
+
+// progressEach is the time between two lines of progress.
+const progressEach = 200 * time.Millisecond
+
+// Options are what the API works with. All are required.
+type Options struct {
+	Operations *operate.Operator
+	Keys       *rest.Keys
+	Process    func() (Process, error) // how this process is doing
+	Log        zerolog.Logger
+}
+
+type server struct{ Options }
+
+// New returns the API. Its paths begin with /operator/.
+func New(o Options) http.Handler {
+	s := &server{o}
+	mux := http.NewServeMux()
+	for pattern, handle := range map[string]handler{
+		"GET /operator/failed":           s.failed,
+		"GET /operator/status":           s.status,
+		"GET /operator/messages/{sid}":   s.message,
+		"POST /operator/replay":          s.replay,
+		"POST /operator/erase":           s.erase,
+		"POST /operator/reconcile":       s.reconcile,
+		"POST /operator/delete-upstream": s.deleteUpstream,
+		"POST /operator/reindex":         s.reindex,
+	} {
+		mux.HandleFunc(pattern, s.admit(handle))
+	}
+	return mux
+}
+
+// handler answers a request, or returns an error before it has answered anything.
+type handler func(w http.ResponseWriter, r *http.Request, p *params) error
+
+// admit admits those with an operator's key, and answers with the handler's error.
+func (s *server) admit(handle handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := s.authenticate(r)
+		var p *params
+		if err == nil {
+			p, err = readParams(r)
+		}
+		if err == nil {
+			err = handle(w, r, p)
+		}
+		if err == nil {
+			return
+		}
+		s.Log.Warn().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("operator request")
+		if answer, ok := errors.AsType[*rest.Error](err); ok {
+			rest.WriteError(w, r, answer)
+			return
+		}
+		status := http.StatusInternalServerError
+		if _, ok := errors.AsType[badRequest](err); ok {
+			status = http.StatusBadRequest
+		}
+		http.Error(w, err.Error(), status)
+	}
+}
+
+func (s *server) authenticate(r *http.Request) error {
+	identity, err := s.Keys.Authenticate(r)
+	if err == nil && (identity.Account != rest.Operator || r.Method != http.MethodGet && !identity.Write) {
+		return rest.Unauthorized()
+	}
+	return err
+}
+
+// failed answers with one failure on each line.
+func (s *server) failed(w http.ResponseWriter, r *http.Request, p *params) error {
+	q := p.query(s.Operations.Accounts)
+	if err := p.err(); err != nil {
+		return err
+	}
+	out := newLines[operate.Failure](w)
+	for f, err := range s.Operations.Failed(r.Context(), q) {
+		if err != nil {
+			return out.write(line[operate.Failure]{Error: err.Error()})
+		}
+		if err := out.write(line[operate.Failure]{Result: &f}); err != nil {
+			return nil // the client has gone
+		}
+	}
+	return nil
+}
+
+func (s *server) status(w http.ResponseWriter, r *http.Request, p *params) error {
+	if err := p.err(); err != nil {
+		return err
+	}
+	status, err := s.Operations.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	process, err := s.Process()
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, Status{Status: status, Process: process})
+}
+
+// message answers with what is known of a message, without private data unless
+// private is true.
+func (s *server) message(w http.ResponseWriter, r *http.Request, p *params) error {
+	private := p.flag("private")
+	sid, err := store.ParseMessageSID(r.PathValue("sid"))
+	if err != nil {
+		return badRequest{err}
+	}
+	if err := p.err(); err != nil {
+		return err
+	}
+	known, err := s.Operations.Message(r.Context(), sid, private)
+	if errors.Is(err, operate.ErrUnknown) {
+		return rest.NotFound(r)
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, known)
+}
+
+func (s *server) replay(w http.ResponseWriter, r *http.Request, p *params) error {
+	q, all, dryRun, run := p.query(s.Operations.Accounts), p.flag("all"), p.flag("dryRun"), p.text("run")
+	if err := p.err(); err != nil {
+		return err
+	}
+	work(w, func(seen func(operate.Replayed)) (operate.Replayed, error) {
+		return s.Operations.Replay(r.Context(), q, all, dryRun, run, seen)
+	})
+	return nil
+}
+
+func (s *server) erase(w http.ResponseWriter, r *http.Request, p *params) error {
+	account, number, dryRun := p.account(s.Operations.Accounts), p.text("number"), p.flag("dryRun")
+	if len(p.values["number"]) == 0 {
+		p.mistake("number", "is not given")
+	}
+	if err := p.err(); err != nil {
+		return err
+	}
+	work(w, func(seen func(operate.Receipt)) (operate.Receipt, error) {
+		return s.Operations.Erase(r.Context(), account, number, dryRun, seen)
+	})
+	return nil
+}
+
+func (s *server) reconcile(w http.ResponseWriter, r *http.Request, p *params) error {
+	options := operate.ReconcileOptions{
+		Account: p.account(s.Operations.Accounts), Since: p.moment("since"), Until: p.moment("until"), Fix: p.flag("fix"),
+	}
+	if err := p.err(); err != nil {
+		return err
+	}
+	work(w, func(seen func(operate.Reconciled)) (operate.Reconciled, error) {
+		return s.Operations.Reconcile(r.Context(), options, func(p operate.Progress) { seen(operate.Reconciled{Progress: p}) })
+	})
+	return nil
+}
+
+func (s *server) deleteUpstream(w http.ResponseWriter, r *http.Request, p *params) error {
+	dryRun := p.flag("dryRun")
+	if err := p.err(); err != nil {
+		return err
+	}
+	work(w, func(seen func(operate.DeletedUpstream)) (operate.DeletedUpstream, error) {
+		return s.Operations.DeleteUpstream(r.Context(), time.Now().Add(-UpstreamGrace), dryRun, func(messages int) {
+			seen(operate.DeletedUpstream{Messages: messages, DryRun: dryRun})
+		})
+	})
+	return nil
+}
+
+func (s *server) reindex(w http.ResponseWriter, r *http.Request, p *params) error {
+	dryRun := p.flag("dryRun")
+	if err := p.err(); err != nil {
+		return err
+	}
+	work(w, func(seen func(operate.Reindexed)) (operate.Reindexed, error) {
+		return s.Operations.Reindex(r.Context(), dryRun, seen)
+	})
+	return nil
+}
+
+// work answers with the progress of what takes its time, and its result. A client
+// that has gone ends the request's context, and with it the work.
+func work[R any](w http.ResponseWriter, do func(seen func(R)) (R, error)) {
+	out := newLines[R](w)
+	told := time.Now()
+	result, err := do(func(r R) {
+		if time.Since(told) > progressEach {
+			told = time.Now()
+			_ = out.write(line[R]{Progress: &r})
+		}
+	})
+	last := line[R]{Result: &result}
+	if err != nil {
+		last.Error = err.Error()
+	}
+	_ = out.write(last)
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(v)
+}
+
+// lines writes an answer line by line.
+type lines[R any] struct {
+	encoder *json.Encoder
+	control *http.ResponseController
+}
+
+func newLines[R any](w http.ResponseWriter) lines[R] {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // it would end the request's context; all of it was read
+	return lines[R]{json.NewEncoder(w), control}
+}
+
+func (l lines[R]) write(v line[R]) error {
+	_ = l.control.SetWriteDeadline(time.Now().Add(time.Minute)) // work takes its time
+	return errors.Join(l.encoder.Encode(v), l.control.Flush())
+}
