@@ -93,7 +93,6 @@ func deletion(ctx context.Context, b store.Bucket) error {
 			m.Deleted = tombstone.Deleted
 			return nil
 		})
-
 		if err != nil {
 			return err
 		}

@@ -77,6 +77,6 @@ func (r *Replier) postFirst(ctx context.Context, job stream.Job) (Answer, uint64
 		return Answer{}, 0, err
 	}
 	form := r.rewrite(hook.Form, r.Store.MediaOf(hook.Record(time.Time{})))
-	answer, err := r.Client.Post(ctx, r.Applications.post(r.Targets[job.Account], form, hook, r.Store))
+	answer, err := r.Client.Post(ctx, r.post(r.Targets[job.Account], form, hook, r.Store))
 	return answer, sequence, err
 }

@@ -2,6 +2,7 @@ package inbound_test
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -94,9 +95,7 @@ func TestCallbackBeforeAnswer(t *testing.T) {
 		proxy.ServeHTTP(held, q)
 		close(accepted)
 		<-answer
-		for name, values := range held.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), held.Header())
 		w.WriteHeader(held.Code)
 		_, _ = w.Write(held.Body.Bytes())
 	}))

@@ -26,9 +26,10 @@ import (
 )
 
 const (
-	// AccountSID is the account that everything is about, and Token its auth token.
+	// AccountSID is the account that everything is about.
 	AccountSID = "AC0123456789abcdef0123456789abcdef"
-	Token      = "0123456789abcdef0123456789abcdef"
+	// Token is its auth token.
+	Token = "0123456789abcdef0123456789abcdef"
 
 	// Patience is how long anything may take. It is long enough for a machine that
 	// is busy with something else.
@@ -158,7 +159,7 @@ func (h *House) Attempt(d *stream.Delivery) func(context.Context, store.Bucket) 
 func onlyDeleted(err error) bool {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return err == store.ErrDeleted
+		return err == store.ErrDeleted //nolint:errorlint // a wrapped one may be joined with others
 	}
 	for _, e := range joined.Unwrap() {
 		if !onlyDeleted(e) {

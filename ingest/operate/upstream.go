@@ -171,7 +171,6 @@ func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store
 		}
 		return nil
 	})
-
 	if err != nil {
 		return err
 	}

@@ -156,7 +156,6 @@ func (a *api) delete(w http.ResponseWriter, r *http.Request, p path) error {
 		}
 		return nil
 	})
-
 	if err != nil {
 		return err
 	}

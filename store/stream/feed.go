@@ -308,7 +308,7 @@ func (s *Streams) readEntry(msg jetstream.Msg) (*Entry, error) {
 	entry, err := newEntry(meta.Sequence.Stream, msg.Data())
 	if err != nil {
 		s.foreign.note(meta.Sequence.Stream)
-		return nil, nil
+		return nil, nil //nolint:nilerr // it is no event, which is counted and stops nobody
 	}
 	return &entry, nil
 }
