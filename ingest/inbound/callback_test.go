@@ -58,7 +58,7 @@ func TestRelayedCallbacks(t *testing.T) {
 		t.Fatal("a message without an answer is done")
 	}
 	upstream := h.Twilio.Accepted()[0].MessageSID
-	try(h, r, callback(h, sid.String(), upstream, "sent"))
+	ack(h, r, callback(h, sid.String(), upstream, "sent"))
 	m := message(h, r, sid)
 	if m.Outgoing.Upstream.String() != upstream || !m.Outgoing.Intent.IsZero() || m.Status != "sent" || m.DateSent.IsZero() {
 		t.Errorf("%s, %+v", m.Status, m.Outgoing)
