@@ -133,7 +133,7 @@ func TestFitGIFPictureOutsideItsScreen(t *testing.T) {
 	at := bytes.LastIndex(data, []byte{0x2c, 0, 0, 0, 0, 10, 0, 10, 0})
 	copy(data[at+5:], "\xff\xff\xff\xff")
 	results, err := resize.New(resize.Options{}).Fit(t.Context(), data, resize.Target{MaxBytes: 1 << 20, Types: carrierTypes})
-	if err != nil || results[0].PassThrough || results[0].ContentType != "image/jpeg" {
+	if err != nil || results[0].PassThrough || results[0].ContentType == "image/gif" {
 		t.Errorf("%+v, %v", results, err)
 	}
 }
@@ -185,13 +185,14 @@ func TestFitTruncated(t *testing.T) {
 	}
 }
 
-// A file that is cut off is not passed through as if it were whole.
+// A file that is cut off is not passed through as if it were whole. A PNG that
+// lacks no more than its end mark is given that.
 func TestFitTruncatedDoesNotPassThrough(t *testing.T) {
 	for name, kind := range kinds {
 		data := kind(16, 11)
 		results, err := resize.New(resize.Options{}).Fit(t.Context(), data[:len(data)-1],
 			resize.Target{MaxBytes: 20_000, Types: carrierTypes})
-		if err == nil && results[0].PassThrough {
+		if err == nil && results[0].PassThrough && !bytes.Equal(results[0].Data, data) {
 			t.Errorf("%s passes through without its last byte", name)
 		}
 	}

@@ -3,41 +3,55 @@ package resize
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
 	"image/gif"
-	"image/png"
 	"io"
 
-	"golang.org/x/image/bmp"
 	"golang.org/x/image/webp"
 )
 
-// decoders are the decoders of each format but JPEG, which has its own way, and
-// their reading of its header. There is no other way to one: registered formats
-// are not asked.
+// decoders are the decoders of the formats that are decoded whole, and their
+// reading of its header. There is no other way to one: registered formats are not
+// asked.
 var decoders = map[string]struct {
 	decode func(io.Reader) (image.Image, error)
 	config func(io.Reader) (image.Config, error)
 }{
-	typePNG:  {png.Decode, png.DecodeConfig},
 	typeGIF:  {gif.Decode, gif.DecodeConfig}, // the first picture alone
 	typeWebP: {webp.Decode, webp.DecodeConfig},
-	typeBMP:  {bmp.Decode, bmp.DecodeConfig},
 }
 
-// decode returns the pixels of a picture as they are coded, not upright yet. It
-// ends soon after the context, whose error it then wraps; all other errors, a
-// panic of the decoder among them, are an UnfitError.
-func decode(ctx context.Context, data []byte, h header) (_ *image.NRGBA, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = unfit("damaged: the decoder of %s panicked: %v", h.ContentType, p)
-		}
-	}()
+// found is what a decode found out about a file besides its pixels.
+type found struct {
+	lost     bool   // part of the picture could not be read
+	odd      bool   // it could, but strict decoders would not read the file
+	repaired []byte // the file as they do; nil where that cannot be had
+	profile  []byte // the ICC profile that the colours are of, if any
+}
+
+// decodeRaster decodes any format but JPEG to a canvas. It ends soon after the
+// context, whose error it then wraps; all other errors, a panic of the decoder
+// among them, are an UnfitError.
+func decodeRaster(ctx context.Context, j job, to *canvas) (_ found, err error) {
+	defer recovered(j.ContentType, &err)
+	switch j.ContentType {
+	case typePNG:
+		return decodePNG(ctx, j, to)
+	case typeBMP:
+		return decodeBMP(ctx, j, to)
+	}
+	img, err := decode(ctx, j.data, j.header)
+	if err == nil && to.to != (image.Point{}) {
+		to.pixels, err = shrink(ctx, img, to.to)
+	}
+	return found{}, err
+}
+
+// decode returns the pixels of a picture as they are coded, not upright yet.
+func decode(ctx context.Context, data []byte, h header) (*image.NRGBA, error) {
 	// Limits were checked against our own reading of the header. A decoder that
 	// reads another size from the same bytes would escape them.
 	config, err := decoders[h.ContentType].config(bytes.NewReader(data))
@@ -60,10 +74,6 @@ func decode(ctx context.Context, data []byte, h header) (_ *image.NRGBA, err err
 func decodeError(ctx context.Context, h header, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("decode picture: %w", ctx.Err())
-	}
-	var pngCoding png.UnsupportedError
-	if errors.As(err, &pngCoding) || errors.Is(err, bmp.ErrUnsupported) {
-		return unfit("format %s is not decoded in this coding: %v", h.ContentType, err)
 	}
 	return unfit("damaged: %v", err)
 }

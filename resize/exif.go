@@ -7,7 +7,8 @@ import (
 
 // exifOrientation returns the orientation, 1 to 8, that a TIFF structure as in
 // EXIF gives in its first directory, or 0 where it gives none. The tag is
-// 0x0112 of type SHORT (CIPA DC-008, "Exif 2.32", section 4.6.4 A).
+// 0x0112 of type SHORT (CIPA DC-008, "Exif 2.32", section 4.6.4 A); writers use
+// the other types of whole numbers too, and readers take them.
 func exifOrientation(tiff []byte) int {
 	var order binary.ByteOrder
 	switch {
@@ -31,11 +32,26 @@ func exifOrientation(tiff []byte) int {
 		if len(rest) < 12 {
 			return 0
 		}
-		tag, kind, value := order.Uint16(rest), order.Uint16(rest[2:]), order.Uint16(rest[8:])
-		if tag == 0x0112 && kind == 3 && value >= 1 && value <= 8 {
-			return int(value)
+		if order.Uint16(rest) == 0x0112 {
+			if o := wholeNumber(order, order.Uint16(rest[2:]), rest[8:12]); o >= 1 && o <= 8 {
+				return int(o)
+			}
 		}
 		rest = rest[12:]
+	}
+	return 0
+}
+
+// wholeNumber returns the value of a tag of a type of whole numbers, which stands
+// at the beginning of its field of four bytes (TIFF 6.0, section 2); 0 of others.
+func wholeNumber(order binary.ByteOrder, kind uint16, field []byte) uint32 {
+	switch kind {
+	case 1, 6: // BYTE, SBYTE
+		return uint32(field[0])
+	case 3, 8: // SHORT, SSHORT
+		return uint32(order.Uint16(field))
+	case 4, 9, 13: // LONG, SLONG, IFD
+		return order.Uint32(field)
 	}
 	return 0
 }

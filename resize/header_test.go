@@ -53,7 +53,7 @@ func TestFitRefusesOtherFormats(t *testing.T) {
 // What other encoders write, of codings that the standard library does not.
 func TestFilesOfOtherEncoders(t *testing.T) {
 	for _, tt := range []struct {
-		file, refused string
+		file string
 	}{
 		{file: "lossy.webp"},
 		{file: "lossy-alpha.webp"},
@@ -61,7 +61,7 @@ func TestFilesOfOtherEncoders(t *testing.T) {
 		{file: "progressive.jpg"},
 		{file: "cmyk.jpg"},
 		{file: "interlaced.png"},
-		{file: "arithmetic.jpg", refused: "not decoded in this coding"},
+		{file: "arithmetic.jpg"},
 	} {
 		t.Run(tt.file, func(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join("testdata", tt.file))
@@ -74,13 +74,6 @@ func TestFilesOfOtherEncoders(t *testing.T) {
 			}
 			target := resize.Target{MaxBytes: 10_000, MaxWidth: 32, Types: carrierTypes}
 			results, err := resize.New(resize.Options{}).Fit(t.Context(), data, target)
-			if tt.refused != "" {
-				unfit, ok := errors.AsType[*resize.UnfitError](err)
-				if !ok || !strings.Contains(unfit.Reason, tt.refused) {
-					t.Fatalf("error %v", err)
-				}
-				return
-			}
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,7 +2,9 @@ package resize
 
 import (
 	"bytes"
-	"encoding/binary"
+
+	"mmspipe/resize/internal/bmp"
+	"mmspipe/resize/internal/png"
 )
 
 // Info is what a picture's header says.
@@ -24,13 +26,13 @@ func Sniff(head []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("\xff\xd8\xff")):
 		return typeJPEG
-	case bytes.HasPrefix(head, []byte(pngSignature)):
+	case bytes.HasPrefix(head, []byte(png.Signature)):
 		return typePNG
 	case bytes.HasPrefix(head, []byte("GIF87a")), bytes.HasPrefix(head, []byte("GIF89a")):
 		return typeGIF
 	case len(head) >= 12 && string(head[:4]) == "RIFF" && string(head[8:12]) == "WEBP":
 		return typeWebP
-	case isBMP(head):
+	case bmp.Is(head):
 		return typeBMP
 	}
 	return ""
@@ -50,9 +52,12 @@ type header struct {
 	Info
 	width, height int    // as coded, before orientation
 	components    int    // of a JPEG: 1 grey, 3 colour, 4 CMYK
+	progressive   bool   // of a JPEG
+	arithmetic    bool   // of a JPEG: its coding, which phones do not read
 	memory        int64  // bytes that the decoder takes for the picture; not of a JPEG
+	cost          int64  // nanoseconds of CPU that a decode takes, about
 	metadata      bool   // there is something that a result must not carry
-	whole         bool   // the structure is complete up to its end mark
+	whole         bool   // the structure is complete up to its end mark; of a PNG, a decode tells
 	refused       string // why Fit does not decode it although the header is right
 }
 
@@ -83,6 +88,9 @@ func readHeader(data []byte) (h header, err error) {
 	if h.width <= 0 || h.height <= 0 {
 		return header{}, unfit("damaged: no size in the header of %s", h.ContentType)
 	}
+	if h.cost == 0 {
+		h.cost = 30 * h.pixels() * int64(h.Frames)
+	}
 	h.Width, h.Height = h.width, h.height
 	if h.Orientation >= 5 {
 		h.Width, h.Height = h.height, h.width
@@ -108,37 +116,4 @@ func formatName(data []byte) string {
 		return "of no bytes"
 	}
 	return "of these bytes"
-}
-
-// isBMP wants more than the two letters with which any text may begin: a file
-// header and the length of one of the information headers that are decoded
-// (BITMAPINFOHEADER, version 4, version 5; Windows GDI, "Bitmap Storage").
-func isBMP(head []byte) bool {
-	if len(head) < 18 || string(head[:2]) != "BM" {
-		return false
-	}
-	n := binary.LittleEndian.Uint32(head[14:])
-	return n == 40 || n == 108 || n == 124
-}
-
-// readBMP reads the file header and the information header.
-func (h *header) readBMP(data []byte) error {
-	if len(data) < 54 {
-		return unfit("damaged: the header of the BMP is cut off")
-	}
-	width := int64(int32(binary.LittleEndian.Uint32(data[18:])))
-	height := int64(int32(binary.LittleEndian.Uint32(data[22:])))
-	height = max(height, -height) // negative: rows from the top down
-	depth := int64(binary.LittleEndian.Uint16(data[28:]))
-	if width <= 0 || width > 1<<30 || height > 1<<30 || depth == 0 || depth > 32 {
-		return unfit("damaged: the header of the BMP has no valid size")
-	}
-	h.width, h.height = int(width), int(height)
-	h.memory = 4 * width * height
-	offset := int64(binary.LittleEndian.Uint32(data[10:]))
-	row := (width*depth + 31) / 32 * 4 // rows are padded to four bytes
-	if int64(len(data)) < offset+row*height {
-		h.refused = "damaged: the BMP is cut off"
-	}
-	return nil
 }

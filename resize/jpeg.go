@@ -32,10 +32,22 @@ const (
 // fitJPEG makes the pictures of a job that came as JPEG. It is decoded no larger
 // than the largest target needs it, and brought to that size; the others are made
 // from it.
-func (f *Fitter) fitJPEG(ctx context.Context, j job) ([]Result, error) {
+func (f *Fitter) fitJPEG(ctx context.Context, j job) ([]Result, found, error) {
+	if len(j.targets) == 0 {
+		whole, err := checkJPEG(ctx, j)
+		return nil, found{lost: !whole}, err
+	}
 	base, err := decodeJPEG(ctx, j)
 	if err != nil {
-		return nil, err
+		return nil, found{}, err
+	}
+	d := found{lost: base.Damaged}
+	if j.passing && j.progressive && !d.lost { // of scans not all were read
+		whole, err := checkJPEG(ctx, j)
+		if err != nil {
+			return nil, d, err
+		}
+		d.lost = !whole
 	}
 	var profile []byte
 	if j.components == 3 {
@@ -44,7 +56,7 @@ func (f *Fitter) fitJPEG(ctx context.Context, j job) ([]Result, error) {
 	results := make([]Result, len(j.targets))
 	for i, t := range j.targets {
 		if results[i], err = f.fitPlanes(ctx, j, base, profile, t); err != nil {
-			return nil, err
+			return nil, d, err
 		}
 		if j.metadata {
 			results[i].Lost = append(results[i].Lost, LostMetadata)
@@ -54,17 +66,29 @@ func (f *Fitter) fitJPEG(ctx context.Context, j job) ([]Result, error) {
 		}
 		results[i].Elapsed = time.Since(j.start)
 	}
-	return results, nil
+	return results, d, nil
+}
+
+// recovered turns a decoder's panic into an error.
+func recovered(contentType string, err *error) {
+	if p := recover(); p != nil {
+		*err = unfit("damaged: the decoder of %s panicked: %v", contentType, p)
+	}
+}
+
+// checkJPEG reports whether all of a picture can be read.
+func checkJPEG(ctx context.Context, j job) (whole bool, err error) {
+	defer recovered(j.ContentType, &err)
+	if whole, err = jpeg.Check(ctx, j.data); err != nil {
+		return false, decodeError(ctx, j.header, err)
+	}
+	return whole, nil
 }
 
 // decodeJPEG returns the picture upright, in the size of the largest target, grey
 // or YCbCr with colour of half the resolution.
 func decodeJPEG(ctx context.Context, j job) (_ *jpeg.Picture, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = unfit("damaged: the decoder of %s panicked: %v", j.ContentType, p)
-		}
-	}()
+	defer recovered(j.ContentType, &err)
 	width, height := largest(j.header, j.targets)
 	size := image.Pt(width, height)
 	p, err := jpeg.Decode(ctx, j.data, size, halfOf(size))
@@ -87,12 +111,17 @@ func decodeJPEG(ctx context.Context, j job) (_ *jpeg.Picture, err error) {
 // halfOf returns the size of planes of half the resolution.
 func halfOf(size image.Point) image.Point { return image.Pt((size.X+1)/2, (size.Y+1)/2) }
 
-// fitPlanes makes the picture of one target.
+// fitPlanes makes the picture of one target. It takes no more bytes than the file
+// had where a quality that is fit to look at allows it: what a coding has lost does
+// not come back with more of them.
 func (f *Fitter) fitPlanes(ctx context.Context, j job, base *jpeg.Picture, profile []byte, t Target) (Result, error) {
 	if !slices.Contains(t.Types, typeJPEG) {
 		source := j.header
 		source.metadata = false // the caller sees to it
 		return f.encode(ctx, picture{NRGBA: toPixels(base), source: source}, t)
+	}
+	if len(profile) > min(t.MaxBytes/8, maxProfile) {
+		profile = nil
 	}
 	width, height := fitSize(j.Width, j.Height, t)
 	return stepDown(t, width, height, func(w, h int) (Result, error) {
@@ -102,19 +131,21 @@ func (f *Fitter) fitPlanes(ctx context.Context, j job, base *jpeg.Picture, profi
 		if err != nil {
 			return Result{}, err
 		}
-		r.Data, r.Quality, err = encodePlanes(ctx, p, jpeg.Options{
-			MaxBytes: t.MaxBytes, MinQuality: minQuality, MaxQuality: maxQuality, Segments: profile,
-		})
+		o := jpeg.Options{
+			MaxBytes: min(t.MaxBytes, len(j.data)), MinQuality: minQuality, MaxQuality: maxQuality, Segments: profile,
+		}
+		r.Data, r.Quality, err = encodePlanes(ctx, p, o)
+		if _, over := errors.AsType[*overError](err); over && o.MaxBytes < t.MaxBytes {
+			o.MaxBytes = t.MaxBytes
+			r.Data, r.Quality, err = encodePlanes(ctx, p, o)
+		}
 		return r, err
 	})
 }
 
-// encodePlanes encodes with the colour profile if that is small enough. The error
-// is an *overError where not even the lowest quality fits.
+// encodePlanes encodes. The error is an *overError where not even the lowest
+// quality fits.
 func encodePlanes(ctx context.Context, p *jpeg.Picture, o jpeg.Options) ([]byte, int, error) {
-	if len(o.Segments) > min(o.MaxBytes/8, maxProfile) {
-		o.Segments = nil
-	}
 	data, quality, err := jpeg.Encode(ctx, p, o)
 	if size, ok := errors.AsType[*jpeg.SizeError](err); ok {
 		return nil, 0, &overError{size: size.Size}
@@ -123,16 +154,20 @@ func encodePlanes(ctx context.Context, p *jpeg.Picture, o jpeg.Options) ([]byte,
 }
 
 // encodeJPEG returns pixels as a JPEG of the highest quality that fits into
-// maxBytes, transparency on white, and that quality. The error is an *overError
-// where not even the lowest fits.
-func encodeJPEG(ctx context.Context, img *image.NRGBA, maxBytes int) ([]byte, int, error) {
+// maxBytes, transparency on white, and that quality. What is drawn has colour at
+// its full resolution where the quality allows it. The error is an *overError where
+// not even the lowest fits.
+func encodeJPEG(ctx context.Context, img *image.NRGBA, drawn bool, maxBytes int) ([]byte, int, error) {
 	p := toPlanes(img)
 	o := jpeg.Options{MaxBytes: maxBytes, MinQuality: fullColour, MaxQuality: maxQuality}
-	data, quality, err := encodePlanes(ctx, p, o)
-	if _, ok := errors.AsType[*overError](err); !ok {
-		return data, quality, err
+	if drawn {
+		data, quality, err := encodePlanes(ctx, p, o)
+		if _, ok := errors.AsType[*overError](err); !ok {
+			return data, quality, err
+		}
 	}
-	if p, err = p.Resize(ctx, img.Rect.Size(), true, 1); err != nil {
+	p, err := p.Resize(ctx, img.Rect.Size(), true, 1)
+	if err != nil {
 		return nil, 0, err
 	}
 	o.MinQuality = minQuality

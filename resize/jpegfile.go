@@ -10,15 +10,17 @@ import (
 
 // Markers of a JPEG file that its header is read by (ITU-T T.81, table B.1).
 const (
-	markerSOF0 = 0xc0 // baseline
-	markerSOF2 = 0xc2 // progressive
-	markerDHT  = 0xc4
-	markerJPG  = 0xc8
-	markerDAC  = 0xcc
-	markerSOFf = 0xcf // the last of the frame headers
-	markerEOI  = 0xd9
-	markerSOS  = 0xda
-	markerAPP1 = 0xe1 // EXIF and XMP
+	markerSOF0  = 0xc0 // baseline
+	markerSOF2  = 0xc2 // progressive
+	markerDHT   = 0xc4
+	markerJPG   = 0xc8
+	markerSOF9  = 0xc9 // sequential, of arithmetic coding
+	markerSOF10 = 0xca // progressive, of arithmetic coding
+	markerDAC   = 0xcc
+	markerSOFf  = 0xcf // the last of the frame headers
+	markerEOI   = 0xd9
+	markerSOS   = 0xda
+	markerAPP1  = 0xe1 // EXIF and XMP
 )
 
 // maxScans is how many scans a JPEG may have. Each makes a decoder walk the
@@ -48,6 +50,13 @@ func (h *header) readJPEG(data []byte) error {
 			}
 		}
 	}
+	h.cost = 4*h.pixels() + 20*int64(len(data))
+	if h.arithmetic {
+		h.cost += 100 * int64(len(data))
+	}
+	if h.progressive {
+		h.cost += int64(scans) * h.pixels() / 2
+	}
 	if scans > maxScans {
 		h.refused = "damaged: a JPEG of more than 100 scans"
 	}
@@ -67,8 +76,10 @@ func (h *header) readFrameHeader(marker byte, segment []byte) error {
 	h.height = int(binary.BigEndian.Uint16(segment[5:]))
 	h.width = int(binary.BigEndian.Uint16(segment[7:]))
 	h.components = int(segment[9])
-	if marker > markerSOF2 || segment[4] != 8 {
-		h.refused = "format JPEG is not decoded in this coding (lossless, hierarchical, arithmetic or not of 8 bits)"
+	h.progressive = marker == markerSOF2 || marker == markerSOF10
+	h.arithmetic = marker == markerSOF9 || marker == markerSOF10
+	if marker > markerSOF2 && !h.arithmetic || segment[4] != 8 {
+		h.refused = "format JPEG is not decoded in this coding (lossless, hierarchical or not of 8 bits)"
 	}
 	samples := 0
 	for i := range h.components {
@@ -82,10 +93,10 @@ func (h *header) readFrameHeader(marker byte, segment []byte) error {
 }
 
 // jpegMemory estimates the bytes that fitting a JPEG takes at its peak: what the
-// decoder allocates for the largest target, for each pixel of that twice the
-// planes, coefficients and tokens of the encoder, and the file.
+// decoder allocates for the largest target, twice the planes of that and what
+// encoding takes, and the file, whose parts may have to be put together.
 func jpegMemory(j job) int64 {
 	width, height := largest(j.header, j.targets)
 	size := image.Pt(width, height)
-	return jpeg.Memory(j.data, size, halfOf(size)) + 16*int64(width)*int64(height) + int64(len(j.data))
+	return jpeg.Memory(j.data, size, halfOf(size)) + encodeMemory(width, height, j.targets) + int64(len(j.data))
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"mmspipe/resize/internal/jpeg"
+	"mmspipe/resize/internal/png"
 )
 
 // maxAnimation is how many times [Options.MaxPixels] the pictures of an
@@ -12,12 +13,13 @@ import (
 const maxAnimation = 10
 
 // passThrough returns the picture with its coded pixels as they are, if it is
-// inside the target's limits already.
+// inside the target's limits already. Whether they can be decoded is found out
+// after that.
 func (f *Fitter) passThrough(data []byte, h header, t Target) (Result, bool) {
 	switch {
 	case !h.whole, h.refused != "",
 		h.Orientation != 1 && h.ContentType != typeJPEG,
-		h.ContentType == typeJPEG && h.components != 1 && h.components != 3,
+		h.ContentType == typeJPEG && (h.arithmetic || h.components != 1 && h.components != 3),
 		!slices.Contains(t.Types, h.ContentType),
 		t.MaxWidth > 0 && h.Width > t.MaxWidth,
 		t.MaxHeight > 0 && h.Height > t.MaxHeight,
@@ -43,7 +45,21 @@ func strip(data []byte, h header) []byte {
 	case typeJPEG:
 		return jpeg.Strip(data, h.Orientation)
 	case typePNG:
-		return stripPNG(data)
+		return png.Strip(data)
 	}
 	return stripGIF(data)
+}
+
+// passes reports whether the file may pass through, and if so puts the file as
+// strict decoders read it into the results that do, where it is not that already.
+func (d found) passes(results []Result) bool {
+	if d.lost || d.odd && d.repaired == nil {
+		return false
+	}
+	for i := range results {
+		if r := &results[i]; r.PassThrough && d.repaired != nil {
+			r.Data = d.repaired
+		}
+	}
+	return true
 }

@@ -45,6 +45,34 @@ func photo(width, height int, alpha bool) *image.NRGBA {
 	return img
 }
 
+// screenshot draws something like one: flat areas, a gradient at the top, and
+// lines like those of letters, some in colour.
+func screenshot(width, height int) *image.NRGBA {
+	random := rand.New(rand.NewPCG(uint64(width), 77))
+	img := image.NewNRGBA(image.Rect(0, 0, width, height))
+	for y := range height {
+		for x := range width {
+			c := color.NRGBA{0xff, 0xff, 0xff, 0xff}
+			if y < height/8 {
+				c = color.NRGBA{uint8(40 + 60*x/width), 90, 180, 0xff}
+			}
+			img.SetNRGBA(x, y, c)
+		}
+	}
+	for top := height / 6; top+10 < height; top += 18 {
+		ink := color.NRGBA{0x20, 0x20, uint8(0x20 + 0x60*(top&1)), 0xff}
+		for x := 10; x+8 < width; x += 8 {
+			for range 3 { // strokes
+				dx, dy := random.IntN(6), random.IntN(9)
+				for i := range 5 {
+					img.SetNRGBA(x+min(dx+i, 6)*(dy&1)+dx*(1-dy&1), top+min(dy+i*(1-dy&1), 9), ink)
+				}
+			}
+		}
+	}
+	return img
+}
+
 // as copies a picture into another type of the standard library.
 func as[T draw.Image](dst T, src image.Image) T {
 	draw.Draw(dst, dst.Bounds(), src, src.Bounds().Min, draw.Src)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/png"
 	"math"
 	"slices"
 	"time"
@@ -30,29 +29,36 @@ type picture struct {
 	*image.NRGBA        // at least as large as the largest target needs it
 	source       header // of the file it came from
 	transparent  bool   // some of it is
+	drawn        bool   // it is a drawing, a screenshot or the like
 }
 
-// fitRaster makes the pictures of a job from decoded pixels, as they are coded,
-// not upright yet. They are brought to the size of the largest target first, so
-// that the source is gone through once.
-func (f *Fitter) fitRaster(ctx context.Context, j job, img *image.NRGBA) ([]Result, error) {
+// fitRaster makes the pictures of a job that came as anything but JPEG. It is
+// brought to the size of the largest target as it is decoded; the others are made
+// from that.
+func (f *Fitter) fitRaster(ctx context.Context, j job) ([]Result, found, error) {
 	width, height := largest(j.header, j.targets)
-	img, err := f.resample(ctx, img, width, height)
+	base := canvas{from: image.Pt(j.width, j.height), to: image.Pt(width, height)}
+	found, err := decodeRaster(ctx, j, &base)
+	if err != nil || len(j.targets) == 0 {
+		return nil, found, err
+	}
+	img, err := f.orient(ctx, base.pixels, j.Orientation)
 	if err != nil {
-		return nil, err
+		return nil, found, err
 	}
-	if img, err = f.orient(ctx, img, j.Orientation); err != nil {
-		return nil, err
-	}
-	p := picture{NRGBA: img, source: j.header, transparent: !img.Opaque()}
+	toSRGB(img, found.profile)
+	p := picture{NRGBA: img, source: j.header, transparent: !img.Opaque(), drawn: isDrawn(img)}
 	results := make([]Result, len(j.targets))
 	for i, t := range j.targets {
 		if results[i], err = f.encode(ctx, p, t); err != nil {
-			return nil, err
+			return nil, found, err
+		}
+		if found.lost {
+			results[i].Lost = append(results[i].Lost, LostPart)
 		}
 		results[i].Elapsed = time.Since(j.start)
 	}
-	return results, nil
+	return results, found, nil
 }
 
 // largest returns the size as coded from which all targets can be made.
@@ -85,16 +91,31 @@ func fitSize(width, height int, t Target) (int, int) {
 }
 
 // memoryFor estimates the bytes that fitting takes at its peak: what the decoder
-// keeps, the same as NRGBA, the resampler's picture that is narrow already but
-// high still, three pictures of the largest target, and the file.
+// keeps, the same as NRGBA where it does not give rows, the canvas, what encoding
+// takes, and the file, twice where it may have to be put together anew.
 func memoryFor(j job) int64 {
 	if j.ContentType == typeJPEG {
 		return jpegMemory(j)
 	}
 	width, height := largest(j.header, j.targets)
-	narrow := int64(width) * int64(j.height)
-	target := int64(width) * int64(height)
-	return j.memory + 4*j.pixels() + 4*narrow + 3*4*target + int64(len(j.data))
+	total := j.memory + canvasMemory(image.Pt(j.width, j.height), image.Pt(width, height)) + 2*int64(len(j.data))
+	if j.ContentType != typePNG && j.ContentType != typeBMP {
+		total += 4 * j.pixels()
+	}
+	return total + encodeMemory(width, height, j.targets)
+}
+
+// encodeMemory estimates what encoding takes: 16 bytes for each pixel of the
+// largest target, for a smaller picture of it, for planes and coefficients; for
+// the tokens of JPEG's coding sixteen for each byte they end as; and weights of
+// the resampler.
+func encodeMemory(width, height int, targets []Target) int64 {
+	bytes, pixels := int64(0), int64(width)*int64(height)
+	for _, t := range targets {
+		bytes = max(bytes, int64(t.MaxBytes))
+	}
+	const weights = 16 * 8
+	return 16*pixels + min(12*pixels, 16*min(bytes, 1<<40)) + weights*int64(width+height)
 }
 
 // resample returns the picture in that size, itself where it has it.
@@ -162,31 +183,35 @@ func stepDown(t Target, width, height int, encode func(width, height int) (Resul
 	}
 }
 
-// encodeAt encodes at the size of img: as PNG where the picture asks for it or
-// the target takes nothing else, otherwise as JPEG. Below the full size PNG is
-// not tried in place of JPEG: a picture that is too large for it at full size is
-// a photograph, of which JPEG keeps more. The error is an *overError where the
-// picture is too large.
+// encodeAt encodes at the size of img. Drawings, and what is transparent, become
+// PNG without loss where the target takes it and they fit; where they do not, one
+// of 256 colours or a JPEG, whichever differs less from the picture. All else
+// becomes JPEG. Below the full size PNG is not tried in place of JPEG: of what is
+// too large for it at full size, JPEG keeps more. The error is an *overError where
+// the picture is too large.
 func encodeAt(ctx context.Context, p picture, img *image.NRGBA, t Target, full bool) (Result, error) {
 	r := p.source.result(t, img.Rect.Dx(), img.Rect.Dy())
-	r.ContentType = typePNG
 	if p.source.Frames > 1 {
 		r.Lost = append(r.Lost, LostFrames)
 	}
 	takesJPEG, takesPNG := slices.Contains(t.Types, typeJPEG), slices.Contains(t.Types, typePNG)
-	asPNG := takesPNG && (!takesJPEG || full && (p.transparent || p.source.ContentType == typePNG))
-
-	err := error(&overError{})
-	if asPNG {
+	var err error
+	if takesPNG && (!takesJPEG || full && (p.drawn || p.transparent)) {
+		r.ContentType = typePNG
 		r.Data, err = encodePNG(ctx, img, t.MaxBytes)
-	}
-	var over *overError
-	if takesJPEG && errors.As(err, &over) {
-		r.ContentType = typeJPEG
-		r.Data, r.Quality, err = encodeJPEG(ctx, img, t.MaxBytes)
-		if p.transparent {
-			r.Lost = append(r.Lost, LostAlpha)
+		var over *overError
+		if errors.As(err, &over) && takesJPEG && !p.transparent {
+			err = r.encodeLossy(ctx, img, t.MaxBytes)
+		} else if errors.As(err, &over) {
+			if r.Data, err = encodePalette(ctx, img, t.MaxBytes); errors.As(err, &over) && takesJPEG {
+				err = r.encodeJPEG(ctx, img, true, t.MaxBytes)
+			}
 		}
+	} else {
+		err = r.encodeJPEG(ctx, img, p.drawn, t.MaxBytes)
+	}
+	if p.transparent && r.ContentType == typeJPEG {
+		r.Lost = append(r.Lost, LostAlpha)
 	}
 	if p.source.metadata {
 		r.Lost = append(r.Lost, LostMetadata)
@@ -194,18 +219,40 @@ func encodeAt(ctx context.Context, p picture, img *image.NRGBA, t Target, full b
 	return r, err
 }
 
+// encodeJPEG makes a JPEG the result's data.
+func (r *Result) encodeJPEG(ctx context.Context, img *image.NRGBA, drawn bool, maxBytes int) (err error) {
+	r.ContentType = typeJPEG
+	r.Data, r.Quality, err = encodeJPEG(ctx, img, drawn, maxBytes)
+	return err
+}
+
+// encodeLossy makes of a JPEG and a PNG of 256 colours whichever differs less from
+// the picture the result's data.
+func (r *Result) encodeLossy(ctx context.Context, img *image.NRGBA, maxBytes int) error {
+	errJPEG := r.encodeJPEG(ctx, img, true, maxBytes)
+	var over *overError
+	if errJPEG != nil && !errors.As(errJPEG, &over) {
+		return errJPEG
+	}
+	few, err := encodePalette(ctx, img, maxBytes)
+	switch {
+	case errors.As(err, &over):
+		return errJPEG
+	case err != nil:
+		return err
+	}
+	if errJPEG == nil {
+		if better, err := paletteIsBetter(ctx, img, few, r.Data); err != nil || !better {
+			return err
+		}
+	}
+	r.ContentType, r.Data, r.Quality = typePNG, few, 0
+	return nil
+}
+
 // result returns what is known of the result of that size, before it is encoded.
 func (h header) result(t Target, width, height int) Result {
 	return Result{Name: t.Name, Width: width, Height: height, Scale: float64(width) / float64(h.Width)}
-}
-
-// encodePNG returns the picture as PNG, or an *overError if it is larger.
-func encodePNG(ctx context.Context, img *image.NRGBA, maxBytes int) ([]byte, error) {
-	w := &limitedBuffer{ctx: ctx, max: maxBytes}
-	if err := png.Encode(w, img); err != nil {
-		return nil, fmt.Errorf("encode PNG: %w", err)
-	}
-	return w.result()
 }
 
 // overError says that an encoding is larger than was allowed.

@@ -9,32 +9,47 @@
 //
 // # What is decoded
 //
-// JPEG, PNG, GIF, WebP and BMP, told apart by their bytes, never by what they
-// were called. Everything else is refused with an [UnfitError] before a decoder
-// sees it, and so are animated WebP and JPEG codings other than Huffman's with
-// 8 bits. A picture that is refused is to be kept as it came.
+// JPEG of Huffman and of arithmetic coding, PNG, GIF, WebP and BMP of every kind,
+// told apart by their bytes, never by what they were called. Everything else is
+// refused with an [UnfitError] before a decoder sees it, and so are animated WebP
+// and lossless or hierarchical JPEG. A picture that is refused is to be kept as it
+// came. What other decoders forgive is forgiven. Of a file that is cut off or
+// damaged, what is there is fitted, and grey is in place of the rest: [LostPart]
+// says so.
 //
 // # What comes out
 //
-// A JPEG, PNG or GIF that is inside the target's limits already passes through:
-// its coded pixels are not touched, its metadata is cut out; of a JPEG's EXIF the
-// orientation stays, in place of turning the pixels. Nothing is decoded
-// for that, so a file whose structure is whole but whose coded pixels are
-// damaged passes too. All else is encoded anew: as PNG when it was one or has
-// transparency, the target takes PNG, and it fits at the full size; otherwise as
-// JPEG, transparency on white, at the highest quality that fits. Where even the
-// lowest quality that is fit to look at does not, a smaller size is tried. Of an
-// animation that does not pass through, the first picture is left. [Result.Lost]
-// names what the picture had and the result has not.
+// A JPEG, PNG or GIF that is inside the target's limits already passes through,
+// once it has been decoded whole: its coded pixels are not touched, its metadata
+// is cut out; of a JPEG's EXIF the orientation stays, in place of turning the
+// pixels. A PNG that strict decoders would not read is put together anew from the
+// same coded pixels.
+//
+// All else is encoded anew, and what comes out is chosen by what is seen. Drawings,
+// screenshots and what is transparent become PNG without loss where the target
+// takes PNG and they fit at the full size; where they do not, PNG of 256 colours or
+// JPEG, whichever differs less. Photographs become JPEG, transparency on white, at
+// the highest quality that fits. Where even the lowest quality that is fit to look
+// at does not, a smaller size is tried. Of an animation that does not pass through,
+// the first picture is left. [Result.Lost] names what the picture had and the
+// result has not.
+//
+// Colours look as they did: a JPEG keeps its ICC profile where that is small, the
+// pixels of a PNG are converted to sRGB. A JPEG does not become more bytes than it
+// was where that can be had, and a damaged file never does.
 //
 // # Bounds
 //
 // Pixels are counted from the header and refused over [Options.MaxPixels] before
-// anything is allocated. What a decode and its resampling will take is estimated
-// from the header and waited for in [Options.Memory], which all calls of one
-// Fitter share; a picture that needs more than the whole of it is refused, for
-// the bound would be none otherwise. The estimate leaves out what the garbage
-// collector has not taken back yet. A decoder's panic ends as an UnfitError.
+// anything is allocated, and so are sides of more than 65,535 pixels. What a decode
+// and its resampling will take is estimated from the header and waited for in
+// [Options.Memory], which all calls of one Fitter share; a picture that needs more
+// than the whole of it is refused, for the bound would be none otherwise. PNG and
+// BMP are decoded row by row and scaled on the way. The estimate leaves out what
+// the garbage collector has not taken back yet. Decoders bound their work by the
+// pixels there are, and ask the context all along. Pictures that take little work
+// overtake those that take much, so that files which were made to take long hold up
+// others of their kind alone. A decoder's panic ends as an UnfitError.
 package resize
 
 import (
@@ -60,7 +75,7 @@ const (
 	LostFrames   = "frames"   // an animation's pictures after the first
 	LostAlpha    = "alpha"    // transparency, now white
 	LostMetadata = "metadata" // EXIF, XMP, IPTC, comments, text, appended data
-	LostPart     = "part"     // what could not be read of a damaged JPEG, now grey
+	LostPart     = "part"     // what could not be read of a damaged file, now grey
 )
 
 // Target is what one picture is to be fitted into.
@@ -127,7 +142,7 @@ type Fitter struct {
 	maxPixels int64
 	maxJPEG   int64 // pixels
 	memory    int64
-	decodes   *semaphore.Weighted // bytes of memory
+	admission *admission
 	resampler *semaphore.Weighted // 1: imaging puts every core to work by itself
 }
 
@@ -144,15 +159,16 @@ func New(o Options) *Fitter {
 		maxPixels: int64(o.MaxPixels),
 		maxJPEG:   int64(maxJPEG),
 		memory:    o.Memory,
-		decodes:   semaphore.NewWeighted(o.Memory),
+		admission: newAdmission(o.Memory),
 		resampler: semaphore.NewWeighted(1),
 	}
 }
 
-// Fit makes a picture for each target, in their order, from at most one decode.
-// The error is an *[UnfitError] where the picture is not to be had for one of
-// the targets, and wraps the context's where that ended; there are no results
-// then. data is not changed.
+// Fit makes a picture for each target, in their order, from one decode; a file
+// that was to pass through and turns out damaged takes a second one. The error is
+// an *[UnfitError] where the picture is not to be had for one of the targets, and
+// wraps the context's where that ended; there are no results then. data is not
+// changed.
 func (f *Fitter) Fit(ctx context.Context, data []byte, targets ...Target) ([]Result, error) {
 	start := time.Now()
 	if err := ctx.Err(); err != nil {
@@ -163,26 +179,44 @@ func (f *Fitter) Fit(ctx context.Context, data []byte, targets ...Target) ([]Res
 		return nil, err
 	}
 	results := make([]Result, len(targets))
-	var left []Target // what does not pass through
+	j := job{header: h, start: start, data: data}
 	for i, t := range targets {
 		r, ok := f.passThrough(data, h, t)
 		if !ok {
-			left = append(left, t)
+			j.targets = append(j.targets, t)
 			continue
 		}
-		r.Elapsed = time.Since(start)
-		results[i] = r
+		results[i], j.passing = r, true
 	}
-	if len(left) == 0 {
-		return results, nil
-	}
-	made, err := f.encodeAnew(ctx, job{start: start, data: data, header: h, targets: left})
+	made, found, err := f.encodeAnew(ctx, j)
 	if err != nil {
 		return nil, err
 	}
+	if j.passing && !found.passes(results) {
+		// None of it is to become more bytes than it was.
+		j.passing, j.targets = false, nil
+		for i, t := range targets {
+			if results[i].PassThrough {
+				t.MaxBytes = min(t.MaxBytes, len(data))
+				j.targets = append(j.targets, t)
+			}
+		}
+		again, _, err := f.encodeAnew(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		for i := range results {
+			if results[i].PassThrough {
+				results[i], again = again[0], again[1:]
+			}
+		}
+	}
 	for i := range results {
-		if !results[i].PassThrough {
+		if results[i].ContentType == "" {
 			results[i], made = made[0], made[1:]
+		}
+		if results[i].PassThrough {
+			results[i].Elapsed = time.Since(start)
 		}
 	}
 	return results, nil
@@ -202,37 +236,46 @@ type job struct {
 	start   time.Time
 	data    []byte
 	targets []Target
+	passing bool // the file passes through for another target, if it is whole
 }
 
-// encodeAnew makes the pictures that do not pass through, within the bounds on
-// pixels and memory.
-func (f *Fitter) encodeAnew(ctx context.Context, j job) ([]Result, error) {
+// refuse returns an error for what is not decoded.
+func (f *Fitter) refuse(j job) error {
 	for _, t := range j.targets {
 		if !slices.Contains(t.Types, typeJPEG) && !slices.Contains(t.Types, typePNG) {
-			return nil, unfit("target %s takes neither JPEG nor PNG", t.Name)
+			return unfit("target %s takes neither JPEG nor PNG", t.Name)
 		}
 	}
+	if max(j.width, j.height) > maxSide {
+		return unfit("%d × %d pixels have a side of more than the %d that are decoded", j.Width, j.Height, maxSide)
+	}
 	if limit := f.pixelLimit(j.ContentType); j.pixels() > limit {
-		return nil, unfit("%d × %d pixels are more than the %d that are decoded", j.Width, j.Height, limit)
+		return unfit("%d × %d pixels are more than the %d that are decoded", j.Width, j.Height, limit)
 	}
 	if j.refused != "" {
-		return nil, &UnfitError{Reason: j.refused}
+		return &UnfitError{Reason: j.refused}
+	}
+	return nil
+}
+
+// encodeAnew decodes a picture and makes those of the job's targets, within the
+// bounds on pixels and memory. Without targets it only decodes.
+func (f *Fitter) encodeAnew(ctx context.Context, j job) ([]Result, found, error) {
+	if err := f.refuse(j); err != nil {
+		return nil, found{}, err
 	}
 	need := memoryFor(j)
 	if need > f.memory {
-		return nil, unfit("%d × %d pixels take some %d KiB to decode, more than the %d KiB there are",
+		return nil, found{}, unfit("%d × %d pixels take some %d KiB to decode, more than the %d KiB there are",
 			j.Width, j.Height, need>>10, f.memory>>10)
 	}
-	if err := f.decodes.Acquire(ctx, need); err != nil {
-		return nil, fmt.Errorf("wait for memory to fit a picture: %w", err)
+	release, err := f.admission.acquire(ctx, need, j.cost > slowWork)
+	if err != nil {
+		return nil, found{}, fmt.Errorf("wait for memory to fit a picture: %w", err)
 	}
-	defer f.decodes.Release(need)
+	defer release()
 	if j.ContentType == typeJPEG {
 		return f.fitJPEG(ctx, j)
 	}
-	img, err := decode(ctx, j.data, j.header)
-	if err != nil {
-		return nil, err
-	}
-	return f.fitRaster(ctx, j, img)
+	return f.fitRaster(ctx, j)
 }

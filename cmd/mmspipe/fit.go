@@ -19,6 +19,7 @@ type fitCommand struct {
 	MaxPixels string   `placeholder:"WxH" help:"Fit into that many pixels, instead of a profile."`
 	Output    string   `short:"o" type:"path" placeholder:"DIR" help:"Write into this directory, made if it is not there, under the names of the files. Beside each file as NAME.fit.EXT unless set."`
 	Force     bool     `short:"f" help:"Overwrite files that are there."`
+	Sheet     string   `type:"path" placeholder:"FILE" help:"Write a page of all pictures before and after into this HTML file, with the pictures in it."`
 	JSON      bool     `name:"json" help:"Print a line of JSON for each file instead of a table."`
 	Files     []string `arg:"" name:"file" help:"Pictures to fit; - alone reads standard input and writes the picture to standard output."`
 }
@@ -44,6 +45,9 @@ func (cmd fitCommand) Run(ctx context.Context, std stdio) error {
 			return fmt.Errorf("%w: the picture would be written to the terminal: redirect standard output", errUsage)
 		}
 		report = std.err
+		if cmd.Sheet != "" {
+			return fmt.Errorf("%w: --sheet shows files, not standard input", errUsage)
+		}
 	}
 	if cmd.Output != "" {
 		if err := os.MkdirAll(cmd.Output, 0o777); err != nil {
@@ -65,6 +69,11 @@ func (cmd fitCommand) Run(ctx context.Context, std stdio) error {
 	}
 	if err != nil {
 		return err
+	}
+	if cmd.Sheet != "" {
+		if err := fit.WriteSheet(cmd.Sheet, target.Name, rows); err != nil {
+			return err
+		}
 	}
 	failed := 0
 	for _, row := range rows {

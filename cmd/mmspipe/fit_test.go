@@ -178,6 +178,34 @@ func TestFitStandardInput(t *testing.T) {
 	}
 }
 
+func TestFitSheet(t *testing.T) {
+	dir := pictures(t)
+	page := filepath.Join(dir, "sheet.html")
+	_, _, err := runFit(t, fitCommand{MaxPixels: "100x100", Output: filepath.Join(dir, "out"), Sheet: page, Files: []string{
+		filepath.Join(dir, "photo.jpeg"), filepath.Join(dir, "notes.jpg"), filepath.Join(dir, "drawing.png"),
+	}}, "")
+	if err == nil {
+		t.Error("a file that is no picture is no error")
+	}
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, count := range map[string]int{
+		"<section>": 3, "<img src=\"data:image/jpeg;base64,": 2, "<img src=\"data:image/png;base64,": 2,
+		"400×300": 1, "100×75": 2, "is not decoded": 1, "quality ": 1,
+	} {
+		if got := strings.Count(string(data), what); got != count {
+			t.Errorf("%d times %q, want %d", got, what, count)
+		}
+	}
+	for _, foreign := range []string{"http:", "https:", "<script", "src=\"/"} {
+		if strings.Contains(string(data), foreign) {
+			t.Errorf("the page has %q", foreign)
+		}
+	}
+}
+
 func TestFitUsage(t *testing.T) {
 	for _, cmd := range []fitCommand{
 		{Profile: "mars"},
@@ -191,6 +219,7 @@ func TestFitUsage(t *testing.T) {
 		{MaxPixels: "axb"},
 		{Files: []string{"-", "photo.jpg"}},
 		{Files: []string{"-"}, Output: "."},
+		{Files: []string{"-"}, Sheet: "sheet.html"},
 	} {
 		if _, _, err := runFit(t, cmd, ""); !errors.Is(err, errUsage) {
 			t.Errorf("%+v: error %v", cmd, err)

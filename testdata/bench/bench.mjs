@@ -1,4 +1,4 @@
-// Fits photographs with mmspipe and with sharp, taking turns, and prints what
+// Fits pictures with mmspipe and with sharp, taking turns, and prints what
 // each takes. See bench.sh.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -17,7 +17,7 @@ sharp.cache(false);
 
 // prepare makes inputs of that size as a phone would: with some noise of the
 // sensor, always the same, baseline and with half the resolution of colour.
-async function prepare(source, file, width, height, progressive) {
+async function prepare(source, file, width, height, progressive = false) {
   if (existsSync(file)) return file;
   const { data, info } = await sharp(source, { limitInputPixels: false })
     .resize(width, height, { fit: "cover" }).removeAlpha().raw().toBuffer({ resolveWithObject: true });
@@ -27,8 +27,12 @@ async function prepare(source, file, width, height, progressive) {
     const noise = (seed >>> 28) + ((seed >>> 20) & 15) - 15; // a triangle of ±15
     data[i] = Math.max(0, Math.min(255, data[i] + Math.round(noise / 4)));
   }
-  await sharp(data, { raw: info, limitInputPixels: false })
-    .jpeg({ quality: 92, chromaSubsampling: "4:2:0", progressive, optimiseCoding: progressive }).toFile(file);
+  const noisy = sharp(data, { raw: info, limitInputPixels: false });
+  if (file.endsWith(".png")) {
+    await noisy.png().toFile(file);
+    return file;
+  }
+  await noisy.jpeg({ quality: 92, chromaSubsampling: "4:2:0", progressive, optimiseCoding: progressive }).toFile(file);
   return file;
 }
 
@@ -76,7 +80,7 @@ const once = (file) => timed(async () => {
 const median = (v) => v.toSorted((a, b) => a - b)[v.length >> 1];
 const geometric = (v) => Math.exp(v.reduce((sum, x) => sum + Math.log(x), 0) / v.length);
 
-async function race(files, max, go) {
+async function race(what, files, max, go) {
   const ways = {
     "mmspipe": (file, out) => go.ask({ do: "fit", file, size: longest, max, out }),
     "sharp, resized once, quality bisected": bisect,
@@ -107,7 +111,7 @@ async function race(files, max, go) {
     }
   }
   const ratio = (way, other) => geometric(files.map((_, i) => median(ms[way][i]) / median(ms[other][i])));
-  console.log(`\n${longest} pixels, ${max} bytes; ${files.length} photographs, median of ${rounds} rounds\n`);
+  console.log(`\n${longest} pixels, ${max} bytes; ${files.length} ${what}, median of ${rounds} rounds\n`);
   console.log("| way | CPU ms | least to most | bytes | by bisected sharp | by one encode |\n|---|---|---|---|---|---|");
   for (const way in ways) {
     const all = ms[way].flat();
@@ -135,10 +139,16 @@ const files = [];
 for (const name of photos) files.push(await prepare(source(name), path.join(work, name + ".jpg"), 4032, 3024, false));
 const large = await prepare(source("life"), path.join(work, "large.jpg"), 11547, 8660, false);
 const progressive = await prepare(source("life"), path.join(work, "large-progressive.jpg"), 11547, 8660, true);
+const pngs = [];
+for (const name of photos.slice(0, 2)) pngs.push(await prepare(source(name), path.join(work, name + ".png"), 2048, 1536));
+const largePNG = await prepare(source("life"), path.join(work, "large.png"), 4032, 3024);
+const screenshot = path.resolve("../images/screenshot.png");
 console.log(`${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model}, one core; Node ${process.version}, ` +
   `sharp ${sharp.versions.sharp}, libvips ${sharp.versions.vips}; inputs ` +
   files.map((f) => (statSync(f).size / 1e6).toFixed(1)).join(", ") + " MB");
 const go = new Runner();
-for (const max of budgets) await race(files, max, go);
+for (const max of budgets) await race("photographs", files, max, go);
+await race("photographs as PNG", pngs, 600_000, go);
+await race("screenshot as PNG", [screenshot], 300_000, go);
 go.close();
-await peaks({ "12 MP": files[0], "100 MP baseline": large, "100 MP progressive": progressive });
+await peaks({ "12 MP": files[0], "100 MP baseline": large, "100 MP progressive": progressive, "12 MP as PNG": largePNG });

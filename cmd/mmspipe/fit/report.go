@@ -6,12 +6,14 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"mmspipe/resize"
 )
 
 // WriteTable writes a table of what became of the files, for a person.
 func WriteTable(w io.Writer, rows []Row) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "FILE\tBEFORE\tAFTER\tQUALITY\tSAVED\tRESULT")
+	fmt.Fprintln(table, "FILE\tBEFORE\tAFTER\tCODED\tBYTES\tRESULT")
 	var before, after, fitted int
 	for _, row := range rows {
 		was := ""
@@ -23,25 +25,31 @@ func WriteTable(w io.Writer, rows []Row) error {
 			continue
 		}
 		r := row.Result
-		quality := "-"
-		switch {
-		case r.PassThrough:
-			quality = "as it was"
-		case r.Quality > 0:
-			quality = fmt.Sprint(r.Quality)
-		}
 		result := row.Output
 		if len(r.Lost) > 0 {
 			result = strings.TrimSpace(result + " without " + strings.Join(r.Lost, ", "))
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", row.File, was,
-			picture(r.Width, r.Height, row.Fitted), quality, saved(row.Size, row.Fitted), result)
+			picture(r.Width, r.Height, row.Fitted), quality(r), change(row.Size, row.Fitted), result)
 		before, after, fitted = before+row.Size, after+row.Fitted, fitted+1
 	}
 	if fitted > 1 {
-		fmt.Fprintf(table, "%d files\t%s\t%s\t\t%s\t\n", fitted, byteCount(before), byteCount(after), saved(before, after))
+		fmt.Fprintf(table, "%d files\t%s\t%s\t\t%s\t\n", fitted, byteCount(before), byteCount(after), change(before, after))
 	}
 	return table.Flush()
+}
+
+// quality says how a result is coded.
+func quality(r resize.Result) string {
+	switch {
+	case r.PassThrough:
+		return "as it was"
+	case r.Quality > 0:
+		return fmt.Sprintf("quality %d", r.Quality)
+	case r.ContentType == "image/png":
+		return "PNG"
+	}
+	return "-"
 }
 
 func picture(width, height, size int) string {
@@ -59,8 +67,22 @@ func byteCount(n int) string {
 	return fmt.Sprintf("%.1f MB", float64(n)/1_000_000)
 }
 
-func saved(before, after int) string {
-	return fmt.Sprintf("%.0f %%", 100*(1-float64(after)/float64(before)))
+// change writes by how much the bytes grew or shrank: a picture that had to become
+// another type may have become more bytes.
+func change(before, after int) string {
+	switch {
+	case before == after:
+		return "same"
+	case before == 0:
+		return ""
+	case after > 2*before:
+		return fmt.Sprintf("%.1f× larger", float64(after)/float64(before))
+	}
+	percent := 100 * (float64(after)/float64(before) - 1)
+	if percent > -1 && percent < 1 {
+		return fmt.Sprintf("%+d B", after-before)
+	}
+	return fmt.Sprintf("%+.0f %%", percent)
 }
 
 // JSON is a line of what [WriteJSON] writes. It is a contract.

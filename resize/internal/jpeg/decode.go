@@ -18,6 +18,14 @@ const (
 	// script visit a block of luminance six times.
 	maxVisits = 32
 	smallWork = 8 << 20
+	// maxTables is how many tables are read. Encoders that make the best ones for
+	// each scan write as many as four for it.
+	maxTables = 4 * maxScans
+	// How many decisions of arithmetic coding are decoded, by the blocks and by the
+	// bytes of the file. Photographs take 10 to 100 for a block, and 8 to 12 for a
+	// byte.
+	decisionsPerBlock = 100
+	decisionsPerByte  = 12
 )
 
 // decoder holds what the segments of a file have said so far.
@@ -30,6 +38,10 @@ type decoder struct {
 	transform    byte // Adobe's
 	scans        int
 	visits       int64 // of blocks, by all scans
+	conditioning conditioning
+	decisions    int64 // of arithmetic coding that may still be decoded
+	tables       int   // that were read
+	all          bool  // scans are read that the reduced picture has no use for
 	needed       []bool
 	damaged      bool
 }
@@ -42,12 +54,38 @@ type decoder struct {
 // The error wraps the context's where that ended; all others say why nothing can
 // be read of the file.
 func Decode(ctx context.Context, data []byte, luma, chroma image.Point) (*Picture, error) {
-	d, ended := &decoder{}, false
+	d := &decoder{}
+	if err := d.readFile(ctx, data, luma, chroma); err != nil {
+		return nil, err
+	}
+	if d.progressive {
+		if err := d.reconstruct(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return d.picture(), nil
+}
+
+// Check reports whether all of a file can be read, those scans too that a reduced
+// picture would have no use for. It allocates as much as a Decode that asks for no
+// size. Errors are those of Decode.
+func Check(ctx context.Context, data []byte) (whole bool, err error) {
+	d := &decoder{all: true}
+	if err := d.readFile(ctx, data, image.Point{}, image.Point{}); err != nil {
+		return false, err
+	}
+	return !d.picture().Damaged, nil
+}
+
+// readFile reads the segments of a file.
+func (d *decoder) readFile(ctx context.Context, data []byte, luma, chroma image.Point) error {
 	d.standardHuffman()
+	d.conditioning = standardConditioning
+	ended := false
 	for marker, segment := range Segments(data) {
 		err := d.segment(ctx, data, marker, segment, luma, chroma)
 		if err != nil && (d.scans == 0 || ctx.Err() != nil) {
-			return nil, err
+			return err
 		}
 		if err != nil { // what was read before it is a picture still
 			d.damaged = true
@@ -59,17 +97,12 @@ func Decode(ctx context.Context, data []byte, luma, chroma image.Point) (*Pictur
 		}
 	}
 	if !slices.ContainsFunc(d.components, func(c component) bool { return c.seen }) {
-		return nil, errors.New("the JPEG has no picture in it that can be read")
+		return errors.New("the JPEG has no picture in it that can be read")
 	}
 	// Without its end, what else a sequential file lacks is known; of a progressive
-	// one it may be any number of scans.
-	d.damaged = d.damaged || d.progressive && !ended
-	if d.progressive {
-		if err := d.reconstruct(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return d.picture(), nil
+	// one it may be any number of scans, and arithmetic coding reads on in zeros.
+	d.damaged = d.damaged || (d.progressive || d.arithmeticCoding) && !ended
+	return nil
 }
 
 // Memory returns how many bytes [Decode] allocates for planes and coefficients of
@@ -77,7 +110,7 @@ func Decode(ctx context.Context, data []byte, luma, chroma image.Point) (*Pictur
 func Memory(data []byte, luma, chroma image.Point) int64 {
 	d := &decoder{}
 	for marker, segment := range Segments(data) {
-		if marker == markerSOS || d.segment(context.Background(), nil, marker, segment, luma, chroma) != nil {
+		if isFrameHeader(marker) && d.readFrame(marker, segment) != nil || marker == markerSOS || d.components != nil {
 			break
 		}
 	}
@@ -96,11 +129,16 @@ func Memory(data []byte, luma, chroma image.Point) int64 {
 
 // segment takes in one segment.
 func (d *decoder) segment(ctx context.Context, data []byte, marker byte, segment []byte, luma, chroma image.Point) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("decode JPEG: %w", err)
+	}
 	switch {
 	case marker == markerDQT:
 		return d.readQuantization(segment[4:])
 	case marker == markerDHT:
 		return d.readHuffman(segment[4:])
+	case marker == markerDAC:
+		return d.readConditioning(segment[4:])
 	case marker == markerDRI && len(segment) >= 6:
 		d.restart = int(segment[4])<<8 | int(segment[5])
 	case marker == markerAPP0 && len(segment) >= 9 && string(segment[4:9]) == "JFIF\x00":
@@ -117,10 +155,11 @@ func (d *decoder) segment(ctx context.Context, data []byte, marker byte, segment
 		}
 		if d.components[0].pix == nil {
 			d.reduce(luma, chroma)
-			if d.progressive {
+			if d.progressive && !d.all {
 				d.needed = d.neededScans(data)
 			}
 			d.allocate()
+			d.decisions = decisionsPerBlock*d.blocks() + decisionsPerByte*int64(len(data))
 		}
 		return d.readScan(ctx, segment)
 	}
@@ -141,6 +180,7 @@ func (d *decoder) readScan(ctx context.Context, segment []byte) error {
 	if err := s.decode(ctx); err != nil {
 		return fmt.Errorf("decode JPEG: %w", err)
 	}
+	d.decisions -= s.arithmetic.steps
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	stdjpeg "image/jpeg"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 )
@@ -406,6 +407,38 @@ func TestDecodeBoundsWork(t *testing.T) {
 	}
 }
 
+// A file of nothing but tables is given up.
+func TestDecodeBoundsTables(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 7))
+	data := newSample(r, 16, 16, [][2]int{{1, 1}}, false).file(r)
+	table := []byte{0xff, markerDQT, 0, 67, 0}
+	table = append(table, bytes.Repeat([]byte{1}, 64)...)
+	for tables, fails := range map[int]bool{maxTables / 2: false, maxTables + 1: true} {
+		_, err := Decode(t.Context(), slices.Insert(bytes.Clone(data), 2, bytes.Repeat(table, tables)...), whole, whole)
+		if (err != nil) != fails {
+			t.Errorf("%d tables: %v", tables, err)
+		}
+	}
+}
+
+// Few bytes of arithmetic coding can be made to say very much.
+func TestDecodeBoundsDecisions(t *testing.T) {
+	data, err := os.ReadFile("../../testdata/arithmetic.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &decoder{}
+	if err := d.readFile(t.Context(), data, whole, whole); err != nil || d.damaged || d.decisions <= 0 {
+		t.Fatalf("%d decisions are left, damaged %v, %v", d.decisions, d.damaged, err)
+	}
+	used := decisionsPerBlock*d.blocks() + decisionsPerByte*int64(len(data)) - d.decisions
+	s := &scan{decoder: &decoder{decisions: used - 1}}
+	s.arithmetic.steps = used
+	if s.worthwhile() {
+		t.Error("more decisions than there are left")
+	}
+}
+
 func TestDecodeCancelled(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -423,6 +456,11 @@ func FuzzDecode(f *testing.F) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		f.Add(newSample(r, 1+r.IntN(40), 1+r.IntN(40), randomFactors(r, []int{1, 3, 4}[seed%3]), seed%2 == 1).file(r))
 	}
+	arithmetic, err := os.ReadFile("../../testdata/arithmetic.jpg")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(arithmetic)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for marker, segment := range Segments(data) {
 			if isFrameHeader(marker) && len(segment) >= 10 {

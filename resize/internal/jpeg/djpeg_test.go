@@ -74,7 +74,10 @@ func TestDecodeAgainstLibjpegTurbo(t *testing.T) {
 	needTools(t)
 	sources := [][]byte{colourful(203, 149), colourful(16, 16), colourful(1, 1), colourful(33, 7)}
 	for _, sampling := range []string{"1x1", "2x1", "1x2", "2x2", "4x1", "4x2", "2x4", "3x1", "2x2,2x1,1x2"} {
-		for _, options := range []string{"", "-progressive", "-restart 1B", "-progressive -restart 1", "-optimize -quality 97", "-grayscale", "-quality 10 -progressive"} {
+		for _, options := range []string{
+			"", "-progressive", "-restart 1B", "-progressive -restart 1", "-optimize -quality 97", "-grayscale", "-quality 10 -progressive",
+			"-arithmetic", "-arithmetic -progressive", "-arithmetic -restart 1 -quality 97", "-arithmetic -progressive -restart 1B",
+		} {
 			t.Run(strings.TrimSpace(sampling+" "+options), func(t *testing.T) {
 				for _, source := range sources {
 					args := append(strings.Fields(options), "-sample", sampling)

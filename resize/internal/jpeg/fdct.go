@@ -1,5 +1,7 @@
 package jpeg
 
+import "encoding/binary"
+
 // The forward DCT (T.81, A.3.3) is the inverse one, in the same notation, run
 // backwards: sums and differences of samples that mirror each other are the even
 // and the odd half, each a smaller transform. The matrix of the odd half is
@@ -8,7 +10,7 @@ package jpeg
 // is lost to rounding in between. Stored
 // it is not negative: 0 is the constant zero.
 //
-// As in resample.go, numbers are held in both halves of 64-bit words: two columns
+// As in package scale, numbers are held in both halves of 64-bit words: two columns
 // are transformed at once, then two rows. Where bits are taken off, a bias makes
 // both halves positive.
 
@@ -18,6 +20,7 @@ const (
 	coefficientScale = 8
 
 	lowHalf    = 1<<32 - 1
+	twice      = 1<<32 + 1          // repeats a number in both halves
 	columnBits = fraction - between // that are taken off after columns
 	columnBias = 1 << 25            // the largest sum is 8·255 << fraction
 	rowBits    = fraction + between
@@ -109,13 +112,13 @@ func (p *Plane) load(rows *[8]uint64, x, y int) {
 	for i := range rows {
 		row := p.row(min(y+i, p.Height-1))
 		if x+8 <= len(row) {
-			rows[i] = le64(row[x:])
+			rows[i] = binary.LittleEndian.Uint64(row[x:])
 			continue
 		}
 		var line [8]byte
 		for j := range line {
 			line[j] = row[min(x+j, len(row)-1)]
 		}
-		rows[i] = le64(line[:])
+		rows[i] = binary.LittleEndian.Uint64(line[:])
 	}
 }

@@ -3,16 +3,18 @@ package jpeg
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
 // frame is what the frame header says (T.81, B.2.2).
 type frame struct {
-	progressive   bool
-	width, height int
-	hMax, vMax    int // largest sampling factors
-	unitsX        int // units (MCUs) of interleaved scans in a row
-	unitsY        int
-	components    []component
+	progressive      bool
+	arithmeticCoding bool
+	width, height    int
+	hMax, vMax       int // largest sampling factors
+	unitsX           int // units (MCUs) of interleaved scans in a row
+	unitsY           int
+	components       []component
 }
 
 // component is one component of the picture, and its planes.
@@ -43,12 +45,14 @@ type component struct {
 // kept returns how many coefficients of a block the reduced plane has.
 func (c *component) kept() int { return 64 >> (2 * c.shift) }
 
+var errTables = fmt.Errorf("the JPEG has more than %d tables", maxTables)
+
 var errFrame = errors.New("the JPEG's frame header is damaged")
 
 // readFrame reads the frame header.
 func (d *decoder) readFrame(marker byte, segment []byte) error {
-	if marker > markerSOF2 {
-		return errors.New("the JPEG's coding is not known: lossless, hierarchical or arithmetic")
+	if marker > markerSOF2 && marker != markerSOF9 && marker != markerSOF10 {
+		return errors.New("the JPEG's coding is not known: lossless or hierarchical")
 	}
 	if len(segment) < 10 || len(segment) < 10+3*int(segment[9]) {
 		return errFrame
@@ -57,9 +61,10 @@ func (d *decoder) readFrame(marker byte, segment []byte) error {
 		return errors.New("the JPEG has not 8 bits to a sample")
 	}
 	f := frame{
-		progressive: marker == markerSOF2,
-		height:      int(binary.BigEndian.Uint16(segment[5:])),
-		width:       int(binary.BigEndian.Uint16(segment[7:])),
+		progressive:      marker == markerSOF2 || marker == markerSOF10,
+		arithmeticCoding: marker >= markerSOF9,
+		height:           int(binary.BigEndian.Uint16(segment[5:])),
+		width:            int(binary.BigEndian.Uint16(segment[7:])),
 	}
 	n := int(segment[9])
 	if f.width == 0 || f.height == 0 || n != 1 && n != 3 && n != 4 {
@@ -100,6 +105,9 @@ func (f *frame) blocks() int64 {
 // readQuantization reads quantization tables (T.81, B.2.4.1).
 func (d *decoder) readQuantization(b []byte) error {
 	for len(b) > 0 {
+		if d.tables++; d.tables > maxTables {
+			return errTables
+		}
 		precision, destination := int(b[0]>>4), b[0]&15
 		size := 64 << min(precision, 1)
 		if precision > 1 || destination > 3 || len(b) < 1+size {
@@ -122,6 +130,9 @@ func (d *decoder) readQuantization(b []byte) error {
 // readHuffman reads Huffman tables (T.81, B.2.4.2).
 func (d *decoder) readHuffman(b []byte) error {
 	for len(b) > 0 {
+		if d.tables++; d.tables > maxTables {
+			return errTables
+		}
 		if len(b) < 17 || b[0]>>4 > 1 || b[0]&15 > 3 {
 			return errors.New("a Huffman table of the JPEG is damaged")
 		}

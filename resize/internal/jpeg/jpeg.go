@@ -16,16 +16,17 @@
 //
 // # What is decoded
 //
-// Baseline, extended sequential and progressive files of 8 bits with Huffman
-// coding; 1, 3 or 4 components as grey, YCbCr, RGB, CMYK or YCCK; all sampling
+// Baseline, extended sequential and progressive files of 8 bits with Huffman or
+// arithmetic coding; 1, 3 or 4 components as grey, YCbCr, RGB, CMYK or YCCK; all sampling
 // factors; restart intervals. Files that are cut off or damaged give what can be
 // read of them, the rest grey, and say so in [Picture.Damaged].
 //
 // # Bounds
 //
 // Nothing here limits the size of a picture: the caller reads it from the header
-// and decides. The work is limited by the number of blocks in the picture and of
-// scans in the file; each row of blocks asks the context.
+// and decides. The work is limited by the number of blocks in the picture, and of
+// scans, tables and decisions in the file; each segment and each row of blocks asks
+// the context.
 //
 // Sections and figures named in comments are those of ITU-T T.81 (ISO/IEC
 // 10918-1).

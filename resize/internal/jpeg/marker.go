@@ -8,23 +8,25 @@ import (
 
 // Markers of a JPEG file (ITU-T T.81, table B.1).
 const (
-	markerTEM  = 0x01
-	markerSOF0 = 0xc0 // baseline
-	markerSOF2 = 0xc2 // progressive
-	markerDHT  = 0xc4
-	markerJPG  = 0xc8
-	markerDAC  = 0xcc
-	markerSOFf = 0xcf // the last of the frame headers
-	markerRST0 = 0xd0
-	markerRST7 = 0xd7
-	markerSOI  = 0xd8
-	markerEOI  = 0xd9
-	markerSOS  = 0xda
-	markerDQT  = 0xdb
-	markerDRI  = 0xdd
-	markerAPP0 = 0xe0
-	markerAPPf = 0xef
-	markerCOM  = 0xfe
+	markerTEM   = 0x01
+	markerSOF0  = 0xc0 // baseline
+	markerSOF2  = 0xc2 // progressive
+	markerDHT   = 0xc4
+	markerJPG   = 0xc8
+	markerSOF9  = 0xc9 // sequential, of arithmetic coding
+	markerSOF10 = 0xca // progressive
+	markerDAC   = 0xcc
+	markerSOFf  = 0xcf // the last of the frame headers
+	markerRST0  = 0xd0
+	markerRST7  = 0xd7
+	markerSOI   = 0xd8
+	markerEOI   = 0xd9
+	markerSOS   = 0xda
+	markerDQT   = 0xdb
+	markerDRI   = 0xdd
+	markerAPP0  = 0xe0
+	markerAPPf  = 0xef
+	markerCOM   = 0xfe
 )
 
 // jfifHeader is a JFIF header without the thumbnail that it may carry, of square

@@ -31,6 +31,17 @@ func coded(orientation int, x, y float64) (float64, float64) {
 	return x, y
 }
 
+// lanczos is the filter of three lobes.
+func lanczos(x float64) float64 {
+	switch x = math.Abs(x) * math.Pi; {
+	case x == 0:
+		return 1
+	case x >= 3*math.Pi:
+		return 0
+	}
+	return 3 * math.Sin(x) * math.Sin(x/3) / (x * x)
+}
+
 // slowSample is one sample of a plane, at a place in it from 0 to 1, resampled
 // to a plane of the extent toX × toY.
 func slowSample(p *Plane, x, y, toX, toY float64) float64 {
@@ -39,7 +50,7 @@ func slowSample(p *Plane, x, y, toX, toY float64) float64 {
 	sum, total := 0.0, 0.0
 	for j := int(centreY-4*stretchY) - 1; j <= int(centreY+4*stretchY); j++ { // further than any filter reaches
 		for i := int(centreX-4*stretchX) - 1; i <= int(centreX+4*stretchX); i++ {
-			w := filter((float64(i)+0.5-centreX)/stretchX) * filter((float64(j)+0.5-centreY)/stretchY)
+			w := lanczos((float64(i)+0.5-centreX)/stretchX) * lanczos((float64(j)+0.5-centreY)/stretchY)
 			sum += w * float64(p.row(min(max(j, 0), p.Height-1))[min(max(i, 0), p.Width-1)])
 			total += w
 		}

@@ -16,13 +16,16 @@ type scan struct {
 	high, low  uint
 	endOfBand  int        // blocks that have nothing more in this band, still to come
 	block      [128]int32 // and behind 64 what is not kept
+	arithmetic arithmetic
 }
 
 // scanPart is a component in a scan, with its tables.
 type scanPart struct {
 	*component
-	index  int // of the component
-	dc, ac *huffman
+	index            int // of the component
+	dc, ac           *huffman
+	dcTable, acTable uint8 // of arithmetic coding
+	context          int   // of the difference of DC, by the one before
 }
 
 var errScan = errors.New("the header of a scan is damaged")
@@ -46,7 +49,10 @@ func (d *decoder) parseScan(segment []byte) (*scan, error) {
 			return nil, errScan
 		}
 		taken |= 1 << at
-		s.parts = append(s.parts, scanPart{&d.components[at], at, d.dc[tables>>4], d.ac[tables&15]})
+		s.parts = append(s.parts, scanPart{
+			component: &d.components[at], index: at,
+			dc: d.dc[tables>>4], ac: d.ac[tables&15], dcTable: tables >> 4, acTable: tables & 15,
+		})
 	}
 	if d.progressive {
 		tail := segment[5+2*n:]
@@ -87,10 +93,14 @@ func (s *scan) decode(ctx context.Context) error {
 		interval = total
 	}
 	for index := 0; index*interval < total; {
-		for _, part := range s.parts {
-			part.prediction = 0
+		for i := range s.parts {
+			s.parts[i].prediction, s.parts[i].context = 0, 0
 		}
 		s.endOfBand = 0
+		if s.arithmeticCoding {
+			s.arithmetic.bits = &s.bits
+			s.arithmetic.beginInterval()
+		}
 		ok, err := s.decodeInterval(ctx, index*interval, min((index+1)*interval, total))
 		if err != nil {
 			return err
@@ -120,7 +130,8 @@ func (s *scan) begin(total int) bool {
 		if part.quantization == nil {
 			part.quantization = s.quantization[part.table]
 		}
-		if part.quantization == nil || s.start == 0 && s.high == 0 && part.dc == nil || s.end > 0 && part.ac == nil {
+		noTable := !s.arithmeticCoding && (s.start == 0 && s.high == 0 && part.dc == nil || s.end > 0 && part.ac == nil)
+		if part.quantization == nil || noTable {
 			s.damaged = true
 			return false
 		}
@@ -168,11 +179,17 @@ func (s *scan) decodeInterval(ctx context.Context, from, to int) (bool, error) {
 				return false, err
 			}
 		}
-		if !s.decodeUnit(x, y) || s.bits.overrun() {
+		if !s.decodeUnit(x, y) || s.bits.overrun() || !s.worthwhile() {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// worthwhile reports whether arithmetic decoding may go on: few bytes can be made
+// to last for any number of decisions.
+func (s *scan) worthwhile() bool {
+	return s.arithmetic.steps <= s.decisions
 }
 
 // decodeUnit decodes the blocks of a unit.
@@ -195,6 +212,9 @@ func (s *scan) decodeUnit(x, y int) bool {
 
 // decodeBlock decodes one block, and reconstructs it where it is complete.
 func (s *scan) decodeBlock(part *scanPart, x, y int) bool {
+	if s.arithmeticCoding {
+		return s.arithmeticBlock(part, x, y)
+	}
 	if s.progressive {
 		return s.progressiveBlock(part, y*part.blocksX+x)
 	}

@@ -124,9 +124,6 @@ func (s *scan) skip(table *huffman, k int) bool {
 	return true
 }
 
-// le64 returns eight bytes, the first of them lowest.
-func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
-
 // next8 returns the eight bytes at pos, or 0 where there are fewer.
 func next8(data []byte, pos int) uint64 {
 	if pos+8 > len(data) {
