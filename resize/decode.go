@@ -9,8 +9,6 @@ import (
 	"image/draw"
 	"image/gif"
 	"io"
-
-	"golang.org/x/image/webp"
 )
 
 // decoders are the decoders of the formats that are decoded whole, and their
@@ -20,8 +18,7 @@ var decoders = map[string]struct {
 	decode func(io.Reader) (image.Image, error)
 	config func(io.Reader) (image.Config, error)
 }{
-	typeGIF:  {gif.Decode, gif.DecodeConfig}, // the first picture alone
-	typeWebP: {webp.Decode, webp.DecodeConfig},
+	typeGIF: {gif.Decode, gif.DecodeConfig}, // the first picture alone
 }
 
 // found is what a decode found out about a file besides its pixels.
@@ -42,6 +39,10 @@ func decodeRaster(ctx context.Context, j job, to *canvas) (_ found, err error) {
 		return decodePNG(ctx, j, to)
 	case typeBMP:
 		return decodeBMP(ctx, j, to)
+	case typeWebP:
+		return decodeWebP(ctx, j, to)
+	case typeHEIC, typeHEIF, typeAVIF:
+		return paintHEIF(ctx, j, to)
 	}
 	img, err := decode(ctx, j.data, j.header)
 	if err == nil && to.to != (image.Point{}) {
@@ -109,8 +110,6 @@ func toNRGBA(img image.Image, width, height int) *image.NRGBA {
 		}
 	case *image.NRGBA64:
 		return fromNRGBA64(src, bounds)
-	case *image.NYCbCrA:
-		return fromNYCbCrA(src, bounds)
 	case *image.Paletted:
 		return fromPaletted(src, bounds)
 	}
@@ -132,20 +131,6 @@ func fromNRGBA64(src *image.NRGBA64, bounds image.Rectangle) *image.NRGBA {
 		to := dst.Pix[dst.PixOffset(src.Rect.Min.X, y):][:4*src.Rect.Dx()]
 		for i := range to {
 			to[i] = from[2*i]
-		}
-	}
-	return dst
-}
-
-// fromNYCbCrA converts the colours as if opaque and sets transparency then:
-// neither is multiplied by the other in both types.
-func fromNYCbCrA(src *image.NYCbCrA, bounds image.Rectangle) *image.NRGBA {
-	opaque := image.NewRGBA(bounds)
-	draw.Draw(opaque, src.Rect, &src.YCbCr, src.Rect.Min, draw.Src)
-	dst := (*image.NRGBA)(opaque)
-	for y := src.Rect.Min.Y; y < src.Rect.Max.Y; y++ {
-		for x := src.Rect.Min.X; x < src.Rect.Max.X; x++ {
-			dst.Pix[dst.PixOffset(x, y)+3] = src.A[src.AOffset(x, y)]
 		}
 	}
 	return dst

@@ -25,7 +25,7 @@ func TestSniff(t *testing.T) {
 	}
 	for _, other := range []string{
 		"", "BM", "BM is no picture at all, only text", "RIFF____WAVE", "GIF88a",
-		"II*\x00", "%PDF-1.7", "\x00\x00\x00\x18ftypheic", "<svg xmlns='http://www.w3.org/2000/svg'/>",
+		"II*\x00", "%PDF-1.7", "\x00\x00\x00\x18ftyp", "\x00\x00\x00\x14ftypisom\x00\x00\x02\x00heic", "<svg xmlns='http://www.w3.org/2000/svg'/>",
 	} {
 		if got := resize.Sniff([]byte(other)); got != "" {
 			t.Errorf("%q is %q", other, got)
@@ -35,12 +35,10 @@ func TestSniff(t *testing.T) {
 
 func TestFitRefusesOtherFormats(t *testing.T) {
 	for data, format := range map[string]string{
-		"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00": "HEIC",
-		"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00": "AVIF",
-		"II*\x00\x08\x00\x00\x00":                  "TIFF",
-		"MM\x00*\x00\x00\x00\x08":                  "TIFF",
-		"":                                         "of no bytes",
-		"BEGIN:VCARD":                              "of these bytes",
+		"II*\x00\x08\x00\x00\x00": "TIFF",
+		"MM\x00*\x00\x00\x00\x08": "TIFF",
+		"":                        "of no bytes",
+		"BEGIN:VCARD":             "of these bytes",
 	} {
 		_, err := resize.New(resize.Options{}).Fit(t.Context(), []byte(data), resize.Thumb)
 		unfit, ok := errors.AsType[*resize.UnfitError](err)
@@ -116,7 +114,7 @@ func TestInspectFrames(t *testing.T) {
 		t.Errorf("animated WebP: %+v, %v", info, err)
 	}
 	_, err = resize.New(resize.Options{}).Fit(t.Context(), animated, resize.Thumb)
-	if unfit, ok := errors.AsType[*resize.UnfitError](err); !ok || !strings.Contains(unfit.Reason, "animated WebP") {
+	if _, ok := errors.AsType[*resize.UnfitError](err); !ok {
 		t.Errorf("animated WebP: %v", err)
 	}
 	apng := afterIHDR(asPNG(img), pngChunk("acTL", []byte{0, 0, 0, 1, 0, 0, 0, 0}),

@@ -4,7 +4,9 @@ import (
 	"bytes"
 
 	"mmspipe/resize/internal/bmp"
+	"mmspipe/resize/internal/heif"
 	"mmspipe/resize/internal/png"
+	"mmspipe/resize/internal/webp"
 )
 
 // Info is what a picture's header says.
@@ -20,8 +22,9 @@ type Info struct {
 }
 
 // Sniff returns the media type of the picture that begins with head, of the
-// formats that are decoded: image/jpeg, image/png, image/gif, image/webp or
-// image/bmp. It returns "" for all else. 32 bytes are enough.
+// formats that are decoded: image/jpeg, image/png, image/gif, image/webp,
+// image/bmp, image/heic, image/avif, or image/heif where a file of that family does
+// not say how it is coded. It returns "" for all else. 64 bytes are enough.
 func Sniff(head []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("\xff\xd8\xff")):
@@ -30,12 +33,12 @@ func Sniff(head []byte) string {
 		return typePNG
 	case bytes.HasPrefix(head, []byte("GIF87a")), bytes.HasPrefix(head, []byte("GIF89a")):
 		return typeGIF
-	case len(head) >= 12 && string(head[:4]) == "RIFF" && string(head[8:12]) == "WEBP":
+	case webp.Sniff(head):
 		return typeWebP
 	case bmp.Is(head):
 		return typeBMP
 	}
-	return ""
+	return heifType(head)
 }
 
 // Inspect reads the header of a picture and walks its structure; it decodes and
@@ -50,15 +53,17 @@ func Inspect(data []byte) (Info, error) {
 // header is what is known of a picture before it is decoded.
 type header struct {
 	Info
-	width, height int    // as coded, before orientation
-	components    int    // of a JPEG: 1 grey, 3 colour, 4 CMYK
-	progressive   bool   // of a JPEG
-	arithmetic    bool   // of a JPEG: its coding, which phones do not read
-	memory        int64  // bytes that the decoder takes for the picture; not of a JPEG
-	cost          int64  // nanoseconds of CPU that a decode takes, about
-	metadata      bool   // there is something that a result must not carry
-	whole         bool   // the structure is complete up to its end mark; of a PNG, a decode tells
-	refused       string // why Fit does not decode it although the header is right
+	width, height int          // as coded, before orientation
+	components    int          // of a JPEG: 1 grey, 3 colour, 4 CMYK
+	progressive   bool         // of a JPEG
+	arithmetic    bool         // of a JPEG: its coding, which phones do not read
+	planar        bool         // opaque, and coded in planes as video has them
+	heif          *heif.Header // of a file of that family
+	memory        int64        // bytes that the decoder takes for the picture; not of a JPEG
+	cost          int64        // nanoseconds of CPU that a decode takes, about
+	metadata      bool         // there is something that a result must not carry
+	whole         bool         // the structure is complete up to its end mark; of a PNG, a decode tells
+	refused       string       // why Fit does not decode it although the header is right
 }
 
 // pixels returns the number of pixels that are to be decoded.
@@ -77,6 +82,8 @@ func readHeader(data []byte) (h header, err error) {
 		err = h.readGIF(data)
 	case typeWebP:
 		err = h.readWebP(data)
+	case typeHEIC, typeHEIF, typeAVIF:
+		err = h.readHEIF(data)
 	case typeBMP:
 		err = h.readBMP(data)
 	default:
@@ -99,16 +106,7 @@ func readHeader(data []byte) (h header, err error) {
 }
 
 // formatName names a format that is not decoded, for the reason of an error.
-// The brands are those of ISO/IEC 23008-12 (HEIF) and of AV1's image format.
 func formatName(data []byte) string {
-	if len(data) >= 12 && string(data[4:8]) == "ftyp" {
-		switch string(data[8:12]) {
-		case "heic", "heix", "hevc", "heim", "heis", "mif1", "msf1":
-			return "HEIC"
-		case "avif", "avis":
-			return "AVIF"
-		}
-	}
 	switch {
 	case bytes.HasPrefix(data, []byte("II*\x00")), bytes.HasPrefix(data, []byte("MM\x00*")):
 		return "TIFF"

@@ -53,10 +53,17 @@ func (f *Fitter) fitJPEG(ctx context.Context, j job) ([]Result, found, error) {
 	if j.components == 3 {
 		profile = jpeg.ColourProfile(j.data)
 	}
+	results, err := f.fitTargets(ctx, j, base, profile)
+	return results, d, err
+}
+
+// fitTargets makes the pictures of all targets from planes that are upright.
+func (f *Fitter) fitTargets(ctx context.Context, j job, base *jpeg.Picture, profile []byte) ([]Result, error) {
 	results := make([]Result, len(j.targets))
+	var err error
 	for i, t := range j.targets {
 		if results[i], err = f.fitPlanes(ctx, j, base, profile, t); err != nil {
-			return nil, d, err
+			return nil, err
 		}
 		if j.metadata {
 			results[i].Lost = append(results[i].Lost, LostMetadata)
@@ -66,7 +73,7 @@ func (f *Fitter) fitJPEG(ctx context.Context, j job) ([]Result, found, error) {
 		}
 		results[i].Elapsed = time.Since(j.start)
 	}
-	return results, d, nil
+	return results, nil
 }
 
 // recovered turns a decoder's panic into an error.
@@ -111,7 +118,7 @@ func decodeJPEG(ctx context.Context, j job) (_ *jpeg.Picture, err error) {
 // halfOf returns the size of planes of half the resolution.
 func halfOf(size image.Point) image.Point { return image.Pt((size.X+1)/2, (size.Y+1)/2) }
 
-// fitPlanes makes the picture of one target. It takes no more bytes than the file
+// fitPlanes makes the picture of one target. Of a JPEG it takes no more bytes than the file
 // had where a quality that is fit to look at allows it: what a coding has lost does
 // not come back with more of them.
 func (f *Fitter) fitPlanes(ctx context.Context, j job, base *jpeg.Picture, profile []byte, t Target) (Result, error) {
@@ -127,12 +134,18 @@ func (f *Fitter) fitPlanes(ctx context.Context, j job, base *jpeg.Picture, profi
 	return stepDown(t, width, height, func(w, h int) (Result, error) {
 		r := j.result(t, w, h)
 		r.ContentType = typeJPEG
+		if j.Frames > 1 {
+			r.Lost = append(r.Lost, LostFrames)
+		}
 		p, err := base.Resize(ctx, image.Pt(w, h), true, 1)
 		if err != nil {
 			return Result{}, err
 		}
 		o := jpeg.Options{
-			MaxBytes: min(t.MaxBytes, len(j.data)), MinQuality: minQuality, MaxQuality: maxQuality, Segments: profile,
+			MaxBytes: t.MaxBytes, MinQuality: minQuality, MaxQuality: maxQuality, Segments: profile,
+		}
+		if j.ContentType == typeJPEG {
+			o.MaxBytes = min(o.MaxBytes, len(j.data))
 		}
 		r.Data, r.Quality, err = encodePlanes(ctx, p, o)
 		if _, over := errors.AsType[*overError](err); over && o.MaxBytes < t.MaxBytes {

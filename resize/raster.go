@@ -98,6 +98,9 @@ func memoryFor(j job) int64 {
 		return jpegMemory(j)
 	}
 	width, height := largest(j.header, j.targets)
+	if j.planar {
+		return j.memory + int64(len(j.data)) + encodeMemory(width, height, j.targets)
+	}
 	total := j.memory + canvasMemory(image.Pt(j.width, j.height), image.Pt(width, height)) + 2*int64(len(j.data))
 	if j.ContentType != typePNG && j.ContentType != typeBMP {
 		total += 4 * j.pixels()

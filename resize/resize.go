@@ -9,13 +9,17 @@
 //
 // # What is decoded
 //
-// JPEG of Huffman and of arithmetic coding, PNG, GIF, WebP and BMP of every kind,
-// told apart by their bytes, never by what they were called. Everything else is
-// refused with an [UnfitError] before a decoder sees it, and so are animated WebP
-// and lossless or hierarchical JPEG. A picture that is refused is to be kept as it
-// came. What other decoders forgive is forgiven. Of a file that is cut off or
-// damaged, what is there is fitted, and grey is in place of the rest: [LostPart]
-// says so.
+// JPEG of Huffman and of arithmetic coding, PNG, GIF, WebP, BMP, HEIC and AVIF, told
+// apart by their bytes, never by what they were called. Everything else is refused
+// with an [UnfitError] before a decoder sees it, and so is lossless or hierarchical
+// JPEG. A picture that is refused is to be kept as it came. What other decoders
+// forgive is forgiven. Of a file that is cut off or damaged, what is there is
+// fitted, and grey is in place of the rest: [LostPart] says so.
+//
+// HEIC and AVIF are decoded by codecs in WebAssembly, which run in a process of
+// their own: the program starts itself for that when the first such picture comes,
+// and ends it when none has come for a minute. Whoever imports this package agrees to
+// that: its main function is not reached in such a process.
 //
 // # What comes out
 //
@@ -68,11 +72,14 @@ const (
 	typeGIF  = "image/gif"
 	typeWebP = "image/webp"
 	typeBMP  = "image/bmp"
+	typeHEIC = "image/heic"
+	typeHEIF = "image/heif"
+	typeAVIF = "image/avif"
 )
 
 // What a result may lack of its source, as [Result.Lost] says it.
 const (
-	LostFrames   = "frames"   // an animation's pictures after the first
+	LostFrames   = "frames"   // an animation's pictures but one
 	LostAlpha    = "alpha"    // transparency, now white
 	LostMetadata = "metadata" // EXIF, XMP, IPTC, comments, text, appended data
 	LostPart     = "part"     // what could not be read of a damaged file, now grey
@@ -276,6 +283,9 @@ func (f *Fitter) encodeAnew(ctx context.Context, j job) ([]Result, found, error)
 	defer release()
 	if j.ContentType == typeJPEG {
 		return f.fitJPEG(ctx, j)
+	}
+	if j.planar {
+		return f.fitPlanar(ctx, j)
 	}
 	return f.fitRaster(ctx, j)
 }

@@ -2,72 +2,100 @@ package resize
 
 import (
 	"bytes"
-	"encoding/binary"
+	"context"
+	"image"
+
+	"mmspipe/resize/internal/jpeg"
+	"mmspipe/resize/internal/webp"
 )
 
-// readWebP reads the header of the first chunk, which is a lossy picture (VP8),
-// a lossless one (VP8L) or the extended header (VP8X), and walks the file for
-// EXIF and the pictures of an animation (RFC 9649, section 2).
+// readWebP reads the header and walks the file.
 func (h *header) readWebP(data []byte) error {
-	rest, frames := data[12:], 0
-	for len(rest) >= 8 {
-		size := uint64(binary.LittleEndian.Uint32(rest[4:]))
-		body := rest[8:][:min(size, uint64(len(rest)-8))]
-		switch string(rest[:4]) {
-		case "VP8 ":
-			h.readVP8(body)
-		case "VP8L":
-			h.readVP8L(body)
-		case "VP8X":
-			h.readVP8X(body)
-		case "ANMF":
-			frames++
-		case "EXIF":
-			h.metadata = true
-			// Some writers keep the identifier that JPEG has before EXIF.
-			h.Orientation = max(1, exifOrientation(bytes.TrimPrefix(body, []byte("Exif\x00\x00"))))
-		case "XMP ":
-			h.metadata = true
-		}
-		if h.width == 0 {
-			return unfit("damaged: the WebP begins with no valid header")
-		}
-		next := 8 + size + size%2 // chunks are padded to an even length
-		rest = rest[min(next, uint64(len(rest))):]
+	w, err := webp.ReadHeader(data)
+	if err != nil {
+		return unfit("damaged: %v", err)
 	}
-	if frames > 0 {
-		h.Frames = frames
-		h.refused = "format animated WebP is not decoded"
-	}
+	h.width, h.height, h.Frames = w.Width, w.Height, w.Frames
+	h.metadata, h.planar = w.Metadata, w.Planar
+	// Some writers keep the identifier that JPEG has before EXIF.
+	h.Orientation = max(1, exifOrientation(bytes.TrimPrefix(w.EXIF, []byte("Exif\x00\x00"))))
 	// Planes or pixels as decoded, and as much again for transparency and the
-	// tables of the lossless coding.
+	// tables of the lossless coding; and the screen of an animation, with the frame
+	// that is kept.
 	h.memory = 8 * h.pixels()
+	if w.Animated {
+		h.memory += 8 * h.pixels()
+	}
+	h.cost = 30 * w.Pixels
 	return nil
 }
 
-// readVP8 reads the frame header of a key frame (RFC 6386, section 9.1).
-func (h *header) readVP8(body []byte) {
-	if h.width != 0 || len(body) < 10 || string(body[3:6]) != "\x9d\x01\x2a" {
-		return
+// decodeWebPPlanes decodes what is lossy and opaque, in planes as webp.Video says.
+func decodeWebPPlanes(ctx context.Context, j job) (*jpeg.Picture, found, error) {
+	p, err := webp.Planes(ctx, j.data)
+	if err != nil {
+		return nil, found{}, decodeError(ctx, j.header, err)
 	}
-	h.width = int(binary.LittleEndian.Uint16(body[6:])) & 0x3fff
-	h.height = int(binary.LittleEndian.Uint16(body[8:])) & 0x3fff
+	h, err := webp.ReadHeader(j.data)
+	return p, found{lost: p.Damaged, profile: h.Profile}, err
 }
 
-// readVP8L reads the header of a lossless picture (RFC 9649, section 3.4).
-func (h *header) readVP8L(body []byte) {
-	if h.width != 0 || len(body) < 5 || body[0] != 0x2f {
-		return
+// decodeWebP decodes all else to a canvas.
+func decodeWebP(ctx context.Context, j job, to *canvas) (d found, err error) {
+	h, err := webp.ReadHeader(j.data)
+	if err != nil {
+		return d, decodeError(ctx, j.header, err)
 	}
-	bits := binary.LittleEndian.Uint32(body[1:])
-	h.width, h.height = int(bits&0x3fff)+1, int(bits>>14&0x3fff)+1
+	d.profile = h.Profile
+	var img *image.NRGBA
+	if h.Animated {
+		img, err = bestFrame(ctx, j, h)
+	} else {
+		img, d.lost, err = webp.Pixels(ctx, j.data)
+	}
+	if err != nil {
+		return d, decodeError(ctx, j.header, err)
+	}
+	to.begin(4)
+	for y := range img.Rect.Dy() {
+		if err := to.write(img.Pix[y*img.Stride:][:4*img.Rect.Dx()]); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
 }
 
-// readVP8X reads the size of the canvas (RFC 9649, section 2.7).
-func (h *header) readVP8X(body []byte) {
-	if h.width != 0 || len(body) < 10 {
-		return
+// bestFrame returns the frame of an animation that shows most: the first is often
+// empty. Of a long one those are looked at that a still picture of the largest size
+// could have the pixels of.
+func bestFrame(ctx context.Context, j job, h webp.Header) (*image.NRGBA, error) {
+	best, most := image.NewNRGBA(image.Rect(0, 0, h.Width, h.Height)), -1
+	for f, err := range webp.Play(ctx, j.data, h, max(h.Pixels/int64(h.Frames), animationPixels)) {
+		if err != nil {
+			return nil, err
+		}
+		if n := edges(f.NRGBA); n > most {
+			most = n
+			copy(best.Pix, f.Pix)
+		}
 	}
-	h.width = 1 + int(body[4]) + int(body[5])<<8 + int(body[6])<<16
-	h.height = 1 + int(body[7]) + int(body[8])<<8 + int(body[9])<<16
+	return best, nil
+}
+
+// animationPixels is how many pixels of an animation are decoded to find a frame,
+// less than a second of CPU.
+const animationPixels = 20_000_000
+
+// edges counts neighbours in a row that differ clearly, in every eighth row.
+func edges(img *image.NRGBA) int {
+	n := 0
+	for y := 0; y < img.Rect.Dy(); y += 8 {
+		row := img.Pix[y*img.Stride:][:4*img.Rect.Dx()]
+		for i := 4; i < len(row); i += 4 {
+			if a, b := int(row[i+1])*int(row[i+3]), int(row[i-3])*int(row[i-1]); max(a, b)-min(a, b) > 16*255 {
+				n++
+			}
+		}
+	}
+	return n
 }
