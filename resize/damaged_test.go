@@ -63,6 +63,57 @@ func TestFitDamaged(t *testing.T) {
 	}
 }
 
+// What passes through is what strict decoders read: the standard library's, and
+// libjpeg of a second frame header.
+func TestFitMendsWhatStrictDecodersRefuse(t *testing.T) {
+	jpg := kinds["jpeg"](80, 60)
+	frame := bytes.Index(jpg, []byte{0xff, 0xc0})
+	header := jpg[frame : frame+19]
+	longer := slices.Insert(slices.Clone(jpg), frame+19, 0, 0, 0, 0)
+	longer[frame+3] += 4
+	palette := asPNG(paletted(photo(80, 60, false), false))
+	palette[bytes.Index(palette, []byte("PLTE"))+4] ^= 1
+	end, zlib := asPNG(photo(80, 60, false)), asPNG(photo(80, 60, false))
+	end[len(end)-1] ^= 1
+	zlib[bytes.Index(zlib, []byte("IDAT"))+5] ^= 1
+	moving := asGIF(paletted(photo(80, 60, false), false), 3)
+	extension := bytes.Index(moving, []byte{0x21, 0xf9, 4})
+	control := slices.Insert(slices.Clone(moving), extension+7, 0)
+	control[extension+2]++
+	f := resize.New(resize.Options{})
+	for name, tt := range map[string]struct {
+		data  []byte
+		frame int
+	}{
+		"jpeg, two frame headers": {slices.Insert(slices.Clone(jpg), frame, header...), 1},
+		"jpeg, long frame header": {longer, 1},
+		"jpeg, reserved marker":   {afterSOI(jpg, jpegSegment(0x08, "x")), 1},
+		"jpeg, between segments":  {slices.Insert(slices.Clone(jpg), frame, 1, 2, 3), 1},
+		"png, sum of the palette": {palette, 1},
+		"png, sum of the end":     {end, 1},
+		"png, head of zlib":       {zlib, 1},
+		"gif, long extension":     {control, 3},
+	} {
+		target := resize.Target{MaxBytes: 1 << 20, Types: carrierTypes}
+		results, err := f.Fit(t.Context(), tt.data, target)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		r := results[0]
+		checkResult(t, resize.Info{Width: 80, Height: 60}, target, r)
+		if info, err := resize.Inspect(r.Data); err != nil || info.Frames != tt.frame || bytes.Equal(r.Data, tt.data) {
+			t.Errorf("%s: %+v, %v", name, info, err)
+		}
+		if slices.Contains(r.Lost, resize.LostPart) {
+			t.Errorf("%s: lost %v", name, r.Lost)
+		}
+		again, err := f.Fit(t.Context(), r.Data, target)
+		if err != nil || !again[0].PassThrough || !bytes.Equal(again[0].Data, r.Data) || again[0].Lost != nil {
+			t.Errorf("%s: what was mended is mended again: %v", name, err)
+		}
+	}
+}
+
 // What no decoder reads is no good variant at any limit.
 func TestFitRefusesUnreadable(t *testing.T) {
 	png, jpg := kinds["png"](80, 60), kinds["jpeg"](80, 60)

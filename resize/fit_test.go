@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/gif"
 	"reflect"
 	"slices"
 	"strings"
@@ -137,7 +138,7 @@ func TestFitNeverOverBudget(t *testing.T) {
 				t.Fatalf("%s in %d bytes: %v", name, budget, err)
 			}
 			checkResult(t, source, target, results[0])
-			if results[0].Width < widest {
+			if r := results[0]; r.Width < widest && r.ContentType != "image/gif" { // which may be smaller than a still picture
 				t.Errorf("%s is %d wide in %d bytes and %d in fewer", name, results[0].Width, budget, widest)
 			}
 			widest = results[0].Width
@@ -288,10 +289,57 @@ func TestFitAnimation(t *testing.T) {
 	if !results[0].PassThrough || !bytes.Equal(results[0].Data, data) {
 		t.Error("an animation inside the limits does not pass through")
 	}
-	for _, r := range results[1:] {
-		if r.ContentType == "image/gif" || !slices.Equal(r.Lost, []string{resize.LostFrames}) {
-			t.Errorf("%s, lost %v", r.ContentType, r.Lost)
+	for i, r := range results[1:3] {
+		if info, err := resize.Inspect(r.Data); err != nil || r.ContentType != "image/gif" || info.Frames != 5 || r.Lost != nil {
+			t.Errorf("%s: %s, %+v, lost %v, %v", r.Name, r.ContentType, info, r.Lost, err)
 		}
+		checkResult(t, resize.Info{Width: 60, Height: 40}, []resize.Target{narrow, short}[i], r)
+	}
+	if r := results[3]; r.ContentType == "image/gif" || !slices.Equal(r.Lost, []string{resize.LostFrames}) {
+		t.Errorf("%s, lost %v", r.ContentType, r.Lost)
+	}
+}
+
+// The first picture of many animations is empty.
+func TestFitStillOfAnimationIsNotBlank(t *testing.T) {
+	full := paletted(photo(60, 40, false), false)
+	blank := image.NewPaletted(full.Rect, full.Palette)
+	g := &gif.GIF{Image: []*image.Paletted{blank, full}, Delay: []int{10, 10}}
+	data := must(func(b *bytes.Buffer) error { return gif.EncodeAll(b, g) })
+	results, err := resize.New(resize.Options{}).Fit(t.Context(), data, resize.Target{MaxBytes: 20_000, Types: []string{"image/png"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := decoded(t, results[0].Data)
+	for _, at := range []image.Point{{5, 5}, {40, 30}, {20, 35}} {
+		want := color.RGBAModel.Convert(full.At(at.X, at.Y))
+		if c := color.RGBAModel.Convert(got.At(at.X, at.Y)); c != want {
+			t.Errorf("at %v %v, want %v", at, c, want)
+		}
+	}
+	if !slices.Equal(results[0].Lost, []string{resize.LostFrames}) {
+		t.Errorf("lost %v", results[0].Lost)
+	}
+}
+
+// What is cut off stays animated as far as it is there, and says so.
+func TestFitAnimationCutOff(t *testing.T) {
+	data := asGIF(paletted(photo(60, 40, false), false), 5)
+	target := resize.Target{MaxBytes: len(data), Types: carrierTypes}
+	for _, tt := range []struct {
+		cut, frames int
+		lost        []string
+	}{{1, 5, nil}, {200, 5, []string{resize.LostPart}}, {len(data) / 2, 3, []string{resize.LostPart}}} {
+		results, err := resize.New(resize.Options{}).Fit(t.Context(), data[:len(data)-tt.cut], target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := results[0]
+		info, err := resize.Inspect(r.Data)
+		if err != nil || r.ContentType != "image/gif" || info.Frames != tt.frames || !slices.Equal(r.Lost, tt.lost) {
+			t.Errorf("cut by %d: %+v, lost %v, %v", tt.cut, info, r.Lost, err)
+		}
+		decoded(t, r.Data)
 	}
 }
 

@@ -60,6 +60,7 @@ type header struct {
 	planar        bool         // opaque, and coded in planes as video has them
 	heif          *heif.Header // of a file of that family
 	memory        int64        // bytes that the decoder takes for the picture; not of a JPEG
+	moving        int64        // pixels of all pictures of an animation that [Fitter.fitMoving] takes; 0 of all else
 	cost          int64        // nanoseconds of CPU that a decode takes, about
 	metadata      bool         // there is something that a result must not carry
 	whole         bool         // the structure is complete up to its end mark; of a PNG, a decode tells
@@ -79,7 +80,7 @@ func readHeader(data []byte) (h header, err error) {
 	case typePNG:
 		err = h.readPNG(data)
 	case typeGIF:
-		err = h.readGIF(data)
+		h.readGIF(data)
 	case typeWebP:
 		err = h.readWebP(data)
 	case typeHEIC, typeHEIF, typeAVIF:

@@ -42,7 +42,7 @@ func (f *Fitter) fitJPEG(ctx context.Context, j job) ([]Result, found, error) {
 		return nil, found{}, err
 	}
 	d := found{lost: base.Damaged}
-	if j.passing && j.progressive && !d.lost { // of scans not all were read
+	if j.passing > 0 && j.progressive && !d.lost { // of scans not all were read
 		whole, err := checkJPEG(ctx, j)
 		if err != nil {
 			return nil, d, err
@@ -74,13 +74,6 @@ func (f *Fitter) fitTargets(ctx context.Context, j job, base *jpeg.Picture, prof
 		results[i].Elapsed = time.Since(j.start)
 	}
 	return results, nil
-}
-
-// recovered turns a decoder's panic into an error.
-func recovered(contentType string, err *error) {
-	if p := recover(); p != nil {
-		*err = unfit("damaged: the decoder of %s panicked: %v", contentType, p)
-	}
 }
 
 // checkJPEG reports whether all of a picture can be read.

@@ -10,7 +10,8 @@ import (
 
 // Markers of a JPEG file that its header is read by (ITU-T T.81, table B.1).
 const (
-	markerSOF0  = 0xc0 // baseline
+	markerTEM   = 0x01
+	markerSOF0  = 0xc0 // baseline, the first that is not reserved
 	markerSOF2  = 0xc2 // progressive
 	markerDHT   = 0xc4
 	markerJPG   = 0xc8
@@ -30,11 +31,17 @@ const maxScans = 100
 
 // readJPEG reads the frame header and walks the file to its end.
 func (h *header) readJPEG(data []byte) error {
-	scans, oriented := 0, false
+	scans, frames, oriented, strict, length := 0, 0, false, true, 0
 	for marker, segment := range jpeg.Segments(data) {
+		length += len(segment)
 		if len(jpeg.PictureSegment(marker, segment)) != len(segment) {
 			h.metadata = true
 		}
+		if isFrameHeader(marker) {
+			frames++
+			strict = strict && frames == 1 && len(segment) == 10+3*int(segment[min(9, len(segment)-1)])
+		}
+		strict = strict && (marker == markerTEM || marker >= markerSOF0)
 		switch {
 		case marker == markerSOS:
 			scans++
@@ -50,6 +57,8 @@ func (h *header) readJPEG(data []byte) error {
 			}
 		}
 	}
+	h.whole = h.whole && strict
+	h.metadata = h.metadata || length < len(data) // what is between segments
 	h.cost = 4*h.pixels() + 20*int64(len(data))
 	if h.arithmetic {
 		h.cost += 100 * int64(len(data))

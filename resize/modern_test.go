@@ -7,6 +7,7 @@ import (
 	"errors"
 	"image"
 	"image/color"
+	"image/gif"
 	"image/png"
 	"os"
 	"os/exec"
@@ -43,7 +44,7 @@ var modern = []struct {
 	{file: "testdata/heif/sticker.avif", contentType: "image/avif", width: 200, height: 200, result: "image/png"},
 	{file: "testdata/sticker.webp", contentType: "image/webp", width: 200, height: 200, result: "image/png"},
 	{file: "testdata/heif/moving.avif", contentType: "image/avif", width: 128, height: 128, frames: 3, result: "image/jpeg", lost: []string{resize.LostFrames}},
-	{file: images + "ball.webp", contentType: "image/webp", width: 240, height: 180, frames: 8, result: "image/png", lost: []string{resize.LostFrames}},
+	{file: images + "ball.webp", contentType: "image/webp", width: 240, height: 180, frames: 8, result: "image/gif"},
 	{file: images + "meadow.webp", contentType: "image/webp", width: 1024, height: 576, result: "image/jpeg"},
 }
 
@@ -175,9 +176,11 @@ func TestFitWebPOfLimitedRange(t *testing.T) {
 	}
 }
 
-// Eight frames of a ball on a ground that does not move.
+// Eight frames of a ball on a ground that does not move, where no GIF is taken.
 func TestFitTakesAFrameOfAnAnimatedWebP(t *testing.T) {
-	results, err := resize.New(resize.Options{}).Fit(t.Context(), read(t, images+"ball.webp"), roomy)
+	still := roomy
+	still.Types = []string{"image/jpeg", "image/png"}
+	results, err := resize.New(resize.Options{}).Fit(t.Context(), read(t, images+"ball.webp"), still)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +193,34 @@ func TestFitTakesAFrameOfAnAnimatedWebP(t *testing.T) {
 	}
 	if len(seen) < 10 {
 		t.Errorf("%d colours: there is no ball", len(seen))
+	}
+}
+
+// An animated WebP becomes an animated GIF of the same frames and time. What is cut
+// off of one is said to be missing.
+func TestFitKeepsAnAnimatedWebPMoving(t *testing.T) {
+	whole := read(t, images+"ball.webp")
+	for _, tt := range []struct {
+		cut, frames int
+		lost        []string
+	}{{0, 8, nil}, {1683, 4, []string{resize.LostPart}}} {
+		data := whole[:len(whole)-tt.cut]
+		results, err := resize.New(resize.Options{}).Fit(t.Context(), data, roomy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := results[0]; r.ContentType != "image/gif" || !slices.Equal(r.Lost, tt.lost) {
+			t.Fatalf("cut by %d: %s, lost %v", tt.cut, r.ContentType, r.Lost)
+		}
+		g, err := gif.DecodeAll(bytes.NewReader(results[0].Data))
+		if err != nil || len(g.Image) != tt.frames || g.LoopCount != 0 {
+			t.Fatalf("cut by %d: %d frames, loop %d, %v", tt.cut, len(g.Image), g.LoopCount, err)
+		}
+		for _, delay := range g.Delay {
+			if delay != g.Delay[0] || delay < 2 {
+				t.Errorf("delays %v", g.Delay)
+			}
+		}
 	}
 }
 

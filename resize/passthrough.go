@@ -3,14 +3,10 @@ package resize
 import (
 	"slices"
 
+	"mmspipe/resize/internal/gif"
 	"mmspipe/resize/internal/jpeg"
 	"mmspipe/resize/internal/png"
 )
-
-// maxAnimation is how many times [Options.MaxPixels] the pictures of an
-// animation may have together to pass through: far beyond what anybody sends,
-// and a bound on what a file of few bytes can ask of the phone that shows it.
-const maxAnimation = 10
 
 // passThrough returns the picture with its coded pixels as they are, if it is
 // inside the target's limits already. Whether they can be decoded is found out
@@ -24,7 +20,7 @@ func (f *Fitter) passThrough(data []byte, h header, t Target) (Result, bool) {
 		t.MaxWidth > 0 && h.Width > t.MaxWidth,
 		t.MaxHeight > 0 && h.Height > t.MaxHeight,
 		h.pixels() > f.pixelLimit(h.ContentType),
-		h.Frames > 1 && h.pixels()*int64(h.Frames) > maxAnimation*f.maxPixels:
+		max(h.moving, h.pixels()*int64(h.Frames)) > maxAnimation*f.maxPixels:
 		return Result{}, false
 	}
 	r := Result{
@@ -47,7 +43,7 @@ func strip(data []byte, h header) []byte {
 	case typePNG:
 		return png.Strip(data)
 	}
-	return stripGIF(data)
+	return gif.Strip(data)
 }
 
 // passes reports whether the file may pass through, and if so puts the file as
@@ -58,7 +54,7 @@ func (d found) passes(results []Result) bool {
 	}
 	for i := range results {
 		if r := &results[i]; r.PassThrough && d.repaired != nil {
-			r.Data = d.repaired
+			r.Data, r.PassThrough = d.repaired, !d.recoded
 		}
 	}
 	return true

@@ -83,7 +83,24 @@ func paletteIsBetter(ctx context.Context, img *image.NRGBA, few, photo []byte) (
 		return false, fmt.Errorf("decode what was encoded: it is %T", a)
 	}
 	b := toPixels(p)
-	return paletteMargin*difference(img, fromPaletted(indices, img.Rect)) < difference(img, b), nil
+	return paletteMargin*difference(img, fromPaletted(indices)) < difference(img, b), nil
+}
+
+// fromPaletted looks colours up.
+func fromPaletted(src *image.Paletted) *image.NRGBA {
+	var palette [256]color.NRGBA
+	for i, c := range src.Palette {
+		palette[i] = color.NRGBAModel.Convert(c).(color.NRGBA)
+	}
+	dst := image.NewNRGBA(src.Rect)
+	for y := range src.Rect.Dy() {
+		to := dst.Pix[y*dst.Stride:]
+		for x, index := range src.Pix[y*src.Stride:][:src.Rect.Dx()] {
+			c := palette[index]
+			to[4*x], to[4*x+1], to[4*x+2], to[4*x+3] = c.R, c.G, c.B, c.A
+		}
+	}
+	return dst
 }
 
 // difference is the sum of squared differences of all colours.

@@ -32,33 +32,40 @@ type picture struct {
 	drawn        bool   // it is a drawing, a screenshot or the like
 }
 
-// fitRaster makes the pictures of a job that came as anything but JPEG. It is
+// fitRaster makes the pictures of a job that came as a still picture of pixels. It is
 // brought to the size of the largest target as it is decoded; the others are made
 // from that.
 func (f *Fitter) fitRaster(ctx context.Context, j job) ([]Result, found, error) {
 	width, height := largest(j.header, j.targets)
 	base := canvas{from: image.Pt(j.width, j.height), to: image.Pt(width, height)}
-	found, err := decodeRaster(ctx, j, &base)
+	d, err := decodeRaster(ctx, j, &base)
 	if err != nil || len(j.targets) == 0 {
-		return nil, found, err
+		return nil, d, err
 	}
-	img, err := f.orient(ctx, base.pixels, j.Orientation)
+	results, err := f.fitPixels(ctx, j, base.pixels, d)
+	return results, d, err
+}
+
+// fitPixels makes the pictures of all targets from pixels as they are coded, in the
+// size of the largest.
+func (f *Fitter) fitPixels(ctx context.Context, j job, img *image.NRGBA, d found) ([]Result, error) {
+	img, err := f.orient(ctx, img, j.Orientation)
 	if err != nil {
-		return nil, found, err
+		return nil, err
 	}
-	toSRGB(img, found.profile)
+	toSRGB(img, d.profile)
 	p := picture{NRGBA: img, source: j.header, transparent: !img.Opaque(), drawn: isDrawn(img)}
 	results := make([]Result, len(j.targets))
 	for i, t := range j.targets {
 		if results[i], err = f.encode(ctx, p, t); err != nil {
-			return nil, found, err
+			return nil, err
 		}
-		if found.lost {
+		if d.lost {
 			results[i].Lost = append(results[i].Lost, LostPart)
 		}
 		results[i].Elapsed = time.Since(j.start)
 	}
-	return results, found, nil
+	return results, nil
 }
 
 // largest returns the size as coded from which all targets can be made.
@@ -93,7 +100,7 @@ func fitSize(width, height int, t Target) (int, int) {
 // memoryFor estimates the bytes that fitting takes at its peak: what the decoder
 // keeps, the same as NRGBA where it does not give rows, the canvas, what encoding
 // takes, and the file, twice where it may have to be put together anew.
-func memoryFor(j job) int64 {
+func (f *Fitter) memoryFor(j job) int64 {
 	if j.ContentType == typeJPEG {
 		return jpegMemory(j)
 	}
@@ -105,7 +112,7 @@ func memoryFor(j job) int64 {
 	if j.ContentType != typePNG && j.ContentType != typeBMP {
 		total += 4 * j.pixels()
 	}
-	return total + encodeMemory(width, height, j.targets)
+	return total + max(encodeMemory(width, height, j.targets), f.movingMemory(j))
 }
 
 // encodeMemory estimates what encoding takes: 16 bytes for each pixel of the

@@ -34,13 +34,20 @@
 // takes PNG and they fit at the full size; where they do not, PNG of 256 colours or
 // JPEG, whichever differs less. Photographs become JPEG, transparency on white, at
 // the highest quality that fits. Where even the lowest quality that is fit to look
-// at does not, a smaller size is tried. Of an animation that does not pass through,
-// the first picture is left. [Result.Lost] names what the picture had and the
-// result has not.
+// at does not, a smaller size is tried. [Result.Lost] names
+// what the picture had and the result has not.
 //
 // Colours look as they did: a JPEG keeps its ICC profile where that is small, the
 // pixels of a PNG are converted to sRGB. A JPEG does not become more bytes than it
 // was where that can be had, and a damaged file never does.
+//
+// An animated GIF or WebP stays animated where the target takes GIF, and becomes one: with pixels that are
+// less exact, fewer colours, a smaller size, and at the last every second or third
+// picture only, whichever is measured to look most like the source inside the
+// limits. Loop count, time and transparency stay. Where nothing of that fits, and
+// where the target takes no GIF, the picture of the animation is left that shows
+// the most: the first if there is something on it. Of an animated PNG, HEIC or AVIF
+// the first is left.
 //
 // # Bounds
 //
@@ -79,7 +86,8 @@ const (
 
 // What a result may lack of its source, as [Result.Lost] says it.
 const (
-	LostFrames   = "frames"   // an animation's pictures but one
+	LostFrames   = "frames"   // that it moved: one picture of an animation is left
+	LostRate     = "rate"     // every second or third picture of an animation, in the time of all
 	LostAlpha    = "alpha"    // transparency, now white
 	LostMetadata = "metadata" // EXIF, XMP, IPTC, comments, text, appended data
 	LostPart     = "part"     // what could not be read of a damaged file, now grey
@@ -110,7 +118,7 @@ type Result struct {
 	Scale float64
 	// PassThrough says that the coded pixels are those of the source.
 	PassThrough bool
-	// Lost is what the source had and this has not: LostFrames, LostAlpha,
+	// Lost is what the source had and this has not: LostFrames, LostRate, LostAlpha,
 	// LostMetadata, LostPart, in this order. An empty one is nil.
 	Lost []string
 	// Elapsed is the time from the call of Fit until this result was there: its
@@ -193,15 +201,18 @@ func (f *Fitter) Fit(ctx context.Context, data []byte, targets ...Target) ([]Res
 			j.targets = append(j.targets, t)
 			continue
 		}
-		results[i], j.passing = r, true
+		results[i] = r
+		if j.passing == 0 || t.MaxBytes < j.passing {
+			j.passing = t.MaxBytes
+		}
 	}
 	made, found, err := f.encodeAnew(ctx, j)
 	if err != nil {
 		return nil, err
 	}
-	if j.passing && !found.passes(results) {
+	if j.passing > 0 && !found.passes(results) {
 		// None of it is to become more bytes than it was.
-		j.passing, j.targets = false, nil
+		j.passing, j.targets = 0, nil
 		for i, t := range targets {
 			if results[i].PassThrough {
 				t.MaxBytes = min(t.MaxBytes, len(data))
@@ -222,7 +233,7 @@ func (f *Fitter) Fit(ctx context.Context, data []byte, targets ...Target) ([]Res
 		if results[i].ContentType == "" {
 			results[i], made = made[0], made[1:]
 		}
-		if results[i].PassThrough {
+		if results[i].Elapsed == 0 {
 			results[i].Elapsed = time.Since(start)
 		}
 	}
@@ -243,15 +254,16 @@ type job struct {
 	start   time.Time
 	data    []byte
 	targets []Target
-	passing bool // the file passes through for another target, if it is whole
+	// passing is the fewest bytes that a target allows for which the file passes
+	// through, if it is whole. It is 0 where there is none.
+	passing int
 }
 
 // refuse returns an error for what is not decoded.
 func (f *Fitter) refuse(j job) error {
-	for _, t := range j.targets {
-		if !slices.Contains(t.Types, typeJPEG) && !slices.Contains(t.Types, typePNG) {
-			return unfit("target %s takes neither JPEG nor PNG", t.Name)
-		}
+	still := slices.DeleteFunc(slices.Clone(j.targets), func(t Target) bool { return f.movesTo(j, t) })
+	if err := refuseTypes(still); err != nil {
+		return err
 	}
 	if max(j.width, j.height) > maxSide {
 		return unfit("%d × %d pixels have a side of more than the %d that are decoded", j.Width, j.Height, maxSide)
@@ -265,27 +277,32 @@ func (f *Fitter) refuse(j job) error {
 	return nil
 }
 
+// refuseTypes returns an error where a target takes nothing that a still picture
+// could be.
+func refuseTypes(targets []Target) error {
+	for _, t := range targets {
+		if !slices.Contains(t.Types, typeJPEG) && !slices.Contains(t.Types, typePNG) {
+			return unfit("target %s takes neither JPEG nor PNG", t.Name)
+		}
+	}
+	return nil
+}
+
 // encodeAnew decodes a picture and makes those of the job's targets, within the
 // bounds on pixels and memory. Without targets it only decodes.
 func (f *Fitter) encodeAnew(ctx context.Context, j job) ([]Result, found, error) {
 	if err := f.refuse(j); err != nil {
 		return nil, found{}, err
 	}
-	need := memoryFor(j)
+	need := f.memoryFor(j)
 	if need > f.memory {
 		return nil, found{}, unfit("%d × %d pixels take some %d KiB to decode, more than the %d KiB there are",
 			j.Width, j.Height, need>>10, f.memory>>10)
 	}
-	release, err := f.admission.acquire(ctx, need, j.cost > slowWork)
+	release, err := f.admission.acquire(ctx, need, f.cpu(j) > slowWork)
 	if err != nil {
 		return nil, found{}, fmt.Errorf("wait for memory to fit a picture: %w", err)
 	}
 	defer release()
-	if j.ContentType == typeJPEG {
-		return f.fitJPEG(ctx, j)
-	}
-	if j.planar {
-		return f.fitPlanar(ctx, j)
-	}
-	return f.fitRaster(ctx, j)
+	return f.decodeAndFit(ctx, j)
 }

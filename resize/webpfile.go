@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"image"
+	"iter"
 
+	"mmspipe/resize/internal/gif"
 	"mmspipe/resize/internal/jpeg"
 	"mmspipe/resize/internal/webp"
 )
@@ -25,6 +27,7 @@ func (h *header) readWebP(data []byte) error {
 	h.memory = 8 * h.pixels()
 	if w.Animated {
 		h.memory += 8 * h.pixels()
+		h.moving = max(int64(h.Frames)*h.pixels(), webpWork*w.Pixels)
 	}
 	h.cost = 30 * w.Pixels
 	return nil
@@ -47,15 +50,11 @@ func decodeWebP(ctx context.Context, j job, to *canvas) (d found, err error) {
 		return d, decodeError(ctx, j.header, err)
 	}
 	d.profile = h.Profile
-	var img *image.NRGBA
-	if h.Animated {
-		img, err = bestFrame(ctx, j, h)
-	} else {
-		img, d.lost, err = webp.Pixels(ctx, j.data)
-	}
+	img, lost, err := webp.Pixels(ctx, j.data)
 	if err != nil {
 		return d, decodeError(ctx, j.header, err)
 	}
+	d.lost = lost
 	to.begin(4)
 	for y := range img.Rect.Dy() {
 		if err := to.write(img.Pix[y*img.Stride:][:4*img.Rect.Dx()]); err != nil {
@@ -65,37 +64,33 @@ func decodeWebP(ctx context.Context, j job, to *canvas) (d found, err error) {
 	return d, nil
 }
 
-// bestFrame returns the frame of an animation that shows most: the first is often
-// empty. Of a long one those are looked at that a still picture of the largest size
-// could have the pixels of.
-func bestFrame(ctx context.Context, j job, h webp.Header) (*image.NRGBA, error) {
-	best, most := image.NewNRGBA(image.Rect(0, 0, h.Width, h.Height)), -1
-	for f, err := range webp.Play(ctx, j.data, h, max(h.Pixels/int64(h.Frames), animationPixels)) {
-		if err != nil {
-			return nil, err
-		}
-		if n := edges(f.NRGBA); n > most {
-			most = n
-			copy(best.Pix, f.Pix)
-		}
+// webpWork is how many times as long as a pixel of GIF a pixel of WebP takes to decode.
+const webpWork = 4
+
+// decodeMovingWebP decodes the pictures of an animation.
+func decodeMovingWebP(ctx context.Context, j job, maxPixels int64) (animation, found, error) {
+	h, err := webp.ReadHeader(j.data)
+	if err != nil {
+		return animation{}, found{}, decodeError(ctx, j.header, err)
 	}
-	return best, nil
-}
-
-// animationPixels is how many pixels of an animation are decoded to find a frame,
-// less than a second of CPU.
-const animationPixels = 20_000_000
-
-// edges counts neighbours in a row that differ clearly, in every eighth row.
-func edges(img *image.NRGBA) int {
-	n := 0
-	for y := 0; y < img.Rect.Dy(); y += 8 {
-		row := img.Pix[y*img.Stride:][:4*img.Rect.Dx()]
-		for i := 4; i < len(row); i += 4 {
-			if a, b := int(row[i+1])*int(row[i+3]), int(row[i-3])*int(row[i-1]); max(a, b)-min(a, b) > 16*255 {
-				n++
+	a := animation{Animation: gif.Animation{Size: image.Pt(h.Width, h.Height), Loop: h.Loop}, profile: h.Profile}
+	damaged := false
+	a.Play = func(ctx context.Context) iter.Seq2[gif.Frame, error] {
+		return func(yield func(gif.Frame, error) bool) {
+			shown, time := 0, 0 // of GIF, hundredths of a second; of WebP, thousandths
+			for frame, err := range webp.Play(ctx, j.data, h, maxPixels) {
+				time += frame.Delay
+				delay := (time+5)/10 - shown
+				shown += delay
+				damaged = damaged || frame.Damaged
+				if !yield(gif.Frame{NRGBA: frame.NRGBA, Delay: delay}, err) {
+					return
+				}
 			}
 		}
 	}
-	return n
+	if err := a.Watch(ctx); err != nil {
+		return animation{}, found{}, decodeError(ctx, j.header, err)
+	}
+	return a, found{lost: damaged || h.Cut || a.Frames < h.Frames && h.Pixels <= maxPixels, profile: h.Profile}, nil
 }

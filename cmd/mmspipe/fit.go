@@ -26,7 +26,7 @@ type fitCommand struct {
 
 // Help is the long form of the subcommand's help.
 func (fitCommand) Help() string {
-	return `Makes the best picture that fits into a carrier's limits, of each file: never over the limits, never enlarged, the right way up, without metadata. It reads JPEG, PNG, GIF, WebP, BMP, HEIC and AVIF. A result is JPEG, PNG, or a GIF that fitted already, and has that extension. The originals are not touched.`
+	return `Makes the best picture that fits into a carrier's limits, of each file: never over the limits, never enlarged, the right way up, without metadata. It reads JPEG, PNG, GIF, WebP, BMP, HEIC and AVIF. A result is JPEG, PNG or GIF, and has that extension; animated GIF and WebP keep moving. The originals are not touched.`
 }
 
 // Run fits every file, however many fail, and reports on all. It is an error if

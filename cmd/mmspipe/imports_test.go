@@ -15,8 +15,9 @@ import (
 // arrows says, for each of the project's packages, which others of it may be
 // imported. Tests may import more.
 var arrows = map[string][]string{
-	"resize":                        {"resize/internal/bmp", "resize/internal/heif", "resize/internal/icc", "resize/internal/jpeg", "resize/internal/png", "resize/internal/scale", "resize/internal/webp"},
+	"resize":                        {"resize/internal/bmp", "resize/internal/gif", "resize/internal/heif", "resize/internal/icc", "resize/internal/jpeg", "resize/internal/png", "resize/internal/scale", "resize/internal/webp"},
 	"resize/internal/bmp":           {},
+	"resize/internal/gif":           {},
 	"resize/internal/heif":          {"resize/internal/jpeg"},
 	"resize/internal/heif/nodlopen": {}, // a module of its own
 	"resize/internal/icc":           {},

@@ -26,7 +26,7 @@ func luma(img image.Image) grey {
 }
 
 // msssim is the multi-scale structural similarity of Wang, Simoncelli and Bovik
-// (2003), with their window and exponents, in decibels: -10 log10(1 - value).
+// (2003), with their window and exponents.
 func msssim(a, b grey) float64 {
 	exponents := []float64{0.0448, 0.2856, 0.3001, 0.2363, 0.1333}
 	value := 1.0
@@ -38,8 +38,11 @@ func msssim(a, b grey) float64 {
 		value *= math.Pow(max(structure, 0), e)
 		a, b = a.halved(), b.halved()
 	}
-	return -10 * math.Log10(1-value)
+	return value
 }
+
+// decibel is a similarity on a scale that has no end at 1, but at 60.
+func decibel(value float64) float64 { return min(60, -10*math.Log10(1-value)) }
 
 // ssim returns the means of contrast and structure, and of these with luminance.
 func ssim(a, b grey) (structure, whole float64) {

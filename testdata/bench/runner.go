@@ -24,21 +24,24 @@ import (
 // request names what is to be done with a file, and the budget.
 type request struct {
 	// Do is fit, imaging, reference, which resizes without loss, or msssim, which
-	// compares with such a Reference.
+	// compares with such a Reference. Of animations it is draw, which writes them
+	// into the directory Out from the photographs in File, moving, which fits one,
+	// likeness, which compares with Reference, and run, which runs Args.
 	Do   string `json:"do"`
 	File string `json:"file"`
 	Size int    `json:"size"` // longest side in pixels
 	Max  int    `json:"max"`  // bytes
 	Out  string `json:"out"`  // where the result is written, if anywhere
 
-	Reference string `json:"reference"`
+	Reference string   `json:"reference"`
+	Args      []string `json:"args"`
 }
 
 type answer struct {
 	Milliseconds float64 `json:"ms"` // of CPU, of the work alone
 	Bytes        int     `json:"bytes"`
 	Quality      int     `json:"quality"`
-	Peak         int     `json:"peak"` // resident memory of this process so far, kB
+	Peak         int     `json:"peak"` // resident memory of this process so far, or of the one that was run, kB
 	Decibel      float64 `json:"db"`
 	Error        string  `json:"error,omitempty"`
 }
@@ -54,7 +57,9 @@ func main() {
 		if err != nil {
 			a.Error = err.Error()
 		}
-		a.Peak = peak()
+		if a.Peak == 0 {
+			a.Peak = peak()
+		}
 		if err := json.NewEncoder(os.Stdout).Encode(a); err != nil {
 			os.Exit(1)
 		}
@@ -62,8 +67,18 @@ func main() {
 }
 
 func run(r request) (a answer, err error) {
+	switch r.Do {
+	case "draw":
+		return a, writeGIFs(r.Out, strings.Split(r.File, "\n"))
+	case "run":
+		return command(r.Args)
+	}
 	data, err := os.ReadFile(r.File)
 	if err != nil {
+		return a, err
+	}
+	if r.Do == "likeness" {
+		a.Decibel, err = likeness(r.Reference, data)
 		return a, err
 	}
 	if r.Do == "msssim" {
@@ -75,6 +90,8 @@ func run(r request) (a answer, err error) {
 	switch r.Do {
 	case "fit":
 		out, a.Quality, err = fit(data, r)
+	case "moving":
+		out, err = moving(data, r)
 	case "imaging":
 		out, a.Quality, err = loop(data, r)
 	case "reference":
@@ -168,5 +185,5 @@ func compare(reference string, data []byte) (float64, error) {
 	if a.Bounds() != b.Bounds() { // a smaller size was taken
 		b = imaging.Resize(b, a.Bounds().Dx(), a.Bounds().Dy(), imaging.Lanczos)
 	}
-	return msssim(luma(a), luma(b)), nil
+	return decibel(msssim(luma(a), luma(b))), nil
 }

@@ -49,7 +49,7 @@ func quality(r resize.Result) string {
 	case r.ContentType == "image/png":
 		return "PNG"
 	}
-	return "-"
+	return "GIF"
 }
 
 func picture(width, height, size int) string {

@@ -88,8 +88,18 @@ func TestDecodeEndsWithItsContext(t *testing.T) {
 // Turns follow each other: after the first the second is of what it made.
 func TestAfter(t *testing.T) {
 	for _, tt := range [][3]int{
-		{1, 6, 6}, {6, 1, 6}, {6, 6, 3}, {6, 8, 1}, {2, 2, 1}, {4, 4, 1}, {2, 4, 3},
-		{8, 2, 7}, {2, 8, 5}, {6, 2, 5}, {5, 5, 1}, {7, 7, 1},
+		{1, 6, 6},
+		{6, 1, 6},
+		{6, 6, 3},
+		{6, 8, 1},
+		{2, 2, 1},
+		{4, 4, 1},
+		{2, 4, 3},
+		{8, 2, 7},
+		{2, 8, 5},
+		{6, 2, 5},
+		{5, 5, 1},
+		{7, 7, 1},
 	} {
 		if got := after(tt[0], tt[1]); got != tt[2] {
 			t.Errorf("%d and then %d is %d, want %d", tt[0], tt[1], got, tt[2])

@@ -58,8 +58,9 @@ func (d *decoder) parseScan(segment []byte) (*scan, error) {
 		tail := segment[5+2*n:]
 		s.start, s.end = int(tail[0]), int(tail[1])
 		s.high, s.low = uint(tail[2]>>4), uint(tail[2]&15)
-		// T.81, G.1.1.1: DC and AC apart, AC of one component alone.
-		if s.start > s.end || s.end > 63 || s.low > 13 || s.start == 0 && s.end != 0 || s.start > 0 && n > 1 {
+		// T.81, G.1.1.1: DC and AC apart, AC of one component alone, and each scan one
+		// bit finer than the one before.
+		if s.high > 0 && s.high != s.low+1 || s.start > s.end || s.end > 63 || s.low > 13 || s.start == 0 && s.end != 0 || s.start > 0 && n > 1 {
 			return nil, errScan
 		}
 	}

@@ -13,6 +13,16 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
+// allowance is how many bytes are inflated of which no pixel comes. Each byte that
+// comes out pays for one that goes in, and for an eighth of one, as those of noise
+// take more; it does not pay for later ones. A file of blocks with nothing in them,
+// which take longer than anything else, is given up after a hundredth of a second.
+// What is read ahead, and the window of 32 KiB from which bytes come in one go, need
+// a quarter of it.
+const allowance = 256 << 10
+
+var errIdle = errors.New("the deflated data has too many blocks with nothing in them")
+
 // missing is the sample of what could not be read, in all channels but that of
 // transparency.
 const missing = 128
@@ -67,7 +77,7 @@ func (r *Reader) Decode(ctx context.Context, row func([]uint8) error) (Outcome, 
 	if !out.Lost {
 		out.deflated, out.Odd = in.finish()
 		out.adler = in.sum.Sum32()
-		out.Odd = out.Odd || r.odd || source.gaps || !source.ends()
+		out.Odd = out.Odd || in.odd || r.odd || source.gaps || !source.ends()
 	}
 	if ctx.Err() != nil {
 		return Outcome{}, fmt.Errorf("decode PNG: %w", ctx.Err())
@@ -136,6 +146,7 @@ type pixelData struct {
 	rest  []byte // of the file, from the end of body on
 	body  []byte // of the IDAT that is being read
 	left  int64  // bytes that are read at most
+	idle  int    // bytes of which nothing came, as allowance has it
 	given int
 	began bool
 	gaps  bool // IDATs do not follow each other, or one is damaged
@@ -152,12 +163,16 @@ func (p *pixelData) Read(b []byte) (int, error) {
 			return 0, io.EOF
 		}
 	}
-	n := int(min(int64(copy(b, p.body)), p.left))
+	if p.idle >= allowance {
+		return 0, errIdle
+	}
+	n := int(min(int64(copy(b, p.body)), p.left, int64(allowance-p.idle)))
 	if n == 0 {
 		return 0, io.EOF
 	}
 	p.body = p.body[n:]
 	p.left -= int64(n)
+	p.idle += n
 	p.given += n
 	return n, nil
 }
@@ -173,7 +188,7 @@ func (p *pixelData) next() bool {
 			p.body, p.began = c.Body(), true
 			return true
 		case c.Is("IEND"):
-			p.ended = len(c) >= 12
+			p.ended = c.Whole()
 		}
 		skipped = true
 	}
@@ -183,7 +198,7 @@ func (p *pixelData) next() bool {
 // ends goes to the end of the file and reports whether its mark is there.
 func (p *pixelData) ends() bool {
 	for c := range walk(p.rest) {
-		p.ended = p.ended || c.Is("IEND") && len(c) >= 12
+		p.ended = p.ended || c.Is("IEND") && c.Whole()
 	}
 	return p.ended
 }
@@ -195,11 +210,16 @@ type inflater struct {
 	flate  io.ReadCloser
 	sum    hash.Hash32
 	head   bool
+	odd    bool // oddHead
 }
 
 func newInflater(source *pixelData) *inflater {
 	return &inflater{source: source, buffer: bufio.NewReaderSize(source, readSize), sum: adler32.New()}
 }
+
+// oddHead reports whether the two bytes before the deflated data are not what zlib
+// writes (RFC 1950, section 2.2).
+func oddHead(b []byte) bool { return b[0]>>4 > 7 || binary.BigEndian.Uint16(b)%31 != 0 }
 
 // read fills a row. The error is a *damageError, or the context's.
 func (in *inflater) read(b []byte) error {
@@ -214,10 +234,15 @@ func (in *inflater) read(b []byte) error {
 		if header[0]&15 != 8 || header[1]&0x20 != 0 {
 			return &damageError{errors.New("the pixels are not deflated")}
 		}
+		in.odd = oddHead(header[:])
 		in.flate = flate.NewReader(in.buffer)
 	}
-	if _, err := io.ReadFull(in.flate, b); err != nil {
-		return in.damage(err)
+	for rest := b; len(rest) > 0; {
+		n, err := in.flate.Read(rest)
+		in.source.idle = max(0, in.source.idle-n-n/8)
+		if rest = rest[n:]; err != nil && len(rest) > 0 {
+			return in.damage(err)
+		}
 	}
 	_, _ = in.sum.Write(b) // a hash gives no error
 	return nil

@@ -18,8 +18,9 @@
 //
 // Nothing here limits the size of a picture: the caller reads it from the header
 // and decides. [Header.Memory] says what a decode allocates. No more is inflated
-// than the pixels take, and no more read than they could take uncompressed; each
-// row and each piece of the file asks the context.
+// than the pixels take, and no more read than they could take uncompressed, or than
+// 256 KiB of which nothing comes; each row and each piece of the file asks the
+// context.
 package png
 
 import (
@@ -41,7 +42,7 @@ type Reader struct {
 	palette     [256][4]uint8
 	transparent [3]uint16 // the one colour that is, of Grey and RGB
 	hasKey      bool      // there is such a colour
-	odd         bool      // there is a palette where none may be
+	odd         bool      // there is a palette where none may be, or its checksum is wrong
 }
 
 // Outcome says what a decode found.
@@ -72,6 +73,7 @@ func Open(data []byte) (*Reader, error) {
 			r.odd = true
 		case c.Is("PLTE") && palette == 0 && r.Colour == Palette:
 			palette = r.readPalette(c.Body())
+			r.odd = r.odd || !c.Whole()
 		case c.Is("tRNS") && !pixels && c.Whole():
 			r.readTransparency(c.Body(), palette)
 		case c.Is("IDAT"):
@@ -134,8 +136,8 @@ func (r *Reader) readTransparency(body []byte, palette int) {
 	}
 }
 
-// maxProfile is the largest ICC profile that is inflated, in bytes: those of
-// presses have two megabytes at most.
+// maxProfile is the largest ICC profile that is inflated, in bytes, and the most
+// bytes that are read for it: those of presses have two megabytes at most.
 const maxProfile = 4 << 20
 
 // Profile returns the file's ICC profile, nil where it has none that can be read
@@ -152,7 +154,7 @@ func Profile(data []byte) []byte {
 		if !found || len(packed) < 1 || packed[0] != 0 {
 			return nil
 		}
-		z, err := zlib.NewReader(bytes.NewReader(packed[1:]))
+		z, err := zlib.NewReader(bytes.NewReader(packed[1:min(len(packed), maxProfile)]))
 		if err != nil {
 			return nil
 		}

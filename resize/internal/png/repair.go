@@ -18,13 +18,16 @@ func (r *Reader) Repair(o Outcome) ([]byte, bool) {
 		}
 	}
 	pixels = binary.BigEndian.AppendUint32(pixels[:2+o.deflated], o.adler)
+	if oddHead(pixels) {
+		copy(pixels, "\x78\x01") // deflated, with the largest window
+	}
 	for c := range Chunks(r.data) {
 		switch picture := c.Picture(); {
 		case c.Is("fdAT"):
 			return nil, false
 		case c.Is("IDAT") && !done:
 			out, done = appendChunk(out, "IDAT", pixels), true
-		case c.Is("IDAT"), c.Is("IEND"), picture == nil, c.Is("PLTE") && r.odd:
+		case c.Is("IDAT"), c.Is("IEND"), picture == nil, c.Is("PLTE") && r.Colour&1 == 0 && r.odd:
 		case done: // what stands behind the pixels bears on nothing
 		default:
 			out = appendChunk(out, string(c[4:8]), c.Body())

@@ -162,8 +162,9 @@ func toPixels(p *image.YCbCr, alpha []uint8, stride int) *image.NRGBA {
 
 // Frame is what is seen of an animation for a time.
 type Frame struct {
-	*image.NRGBA     // of the size of the animation; it changes when the next is asked for
-	Delay        int // milliseconds
+	*image.NRGBA      // of the size of the animation; it changes when the next is asked for
+	Delay        int  // milliseconds
+	Damaged      bool // part of what came for it could not be read
 }
 
 // Play yields the frames of an animation, each with everything on it that is seen.
@@ -180,7 +181,7 @@ func Play(ctx context.Context, data []byte, h Header, maxPixels int64) iter.Seq2
 				continue
 			}
 			maxPixels -= int64(f.place.Dx()) * int64(f.place.Dy())
-			err := f.paint(ctx, screen, before)
+			damaged, err := f.paint(ctx, screen, before)
 			switch {
 			case ctx.Err() != nil:
 				yield(Frame{}, ctx.Err())
@@ -190,7 +191,7 @@ func Play(ctx context.Context, data []byte, h Header, maxPixels int64) iter.Seq2
 			case err != nil:
 				yield(Frame{}, err)
 				return
-			case !yield(Frame{screen, f.delay}, nil):
+			case !yield(Frame{screen, f.delay, damaged}, nil):
 				return
 			}
 			before, shown = f, shown+1
@@ -201,17 +202,18 @@ func Play(ctx context.Context, data []byte, h Header, maxPixels int64) iter.Seq2
 	}
 }
 
-// paint lays a frame on the screen, after the one before it is disposed of.
-func (f *frame) paint(ctx context.Context, screen *image.NRGBA, before frame) error {
+// paint lays a frame on the screen, after the one before it is disposed of. It
+// reports whether part of it could not be read.
+func (f *frame) paint(ctx context.Context, screen *image.NRGBA, before frame) (damaged bool, err error) {
 	if !f.place.In(screen.Rect) {
-		return errFrame
+		return false, errFrame
 	}
 	if w, h := f.coded.size(); image.Pt(w, h) != f.place.Size() {
-		return errFrame
+		return false, errFrame
 	}
-	img, _, err := f.coded.pixels(ctx)
+	img, damaged, err := f.coded.pixels(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if before.dispose {
 		draw.Draw(screen, before.place, image.Transparent, image.Point{}, draw.Src)
@@ -227,7 +229,7 @@ func (f *frame) paint(ctx context.Context, screen *image.NRGBA, before frame) er
 			over(to[i:i+4:i+4], from[i:i+4:i+4])
 		}
 	}
-	return nil
+	return damaged, nil
 }
 
 // over lays one pixel on another, neither multiplied by its opacity (RFC 9649,

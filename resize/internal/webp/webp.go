@@ -28,6 +28,7 @@ type Header struct {
 	Loop          int    // how often an animation is played, 0 for ever
 	Profile, EXIF []byte // nil where there is none
 	Metadata      bool   // there is EXIF or XMP
+	Cut           bool   // the file is shorter than it says
 }
 
 // coded is one picture as it is in the file.
@@ -145,6 +146,7 @@ func ReadHeader(data []byte) (Header, error) {
 	if h.Width == 0 || h.Height == 0 {
 		return Header{}, errHeader // no chunk at all, or no size
 	}
+	h.Cut = int64(binary.LittleEndian.Uint32(data[4:]))+8 > int64(len(data))
 	if frames > 0 {
 		h.Animated, h.Frames = true, frames
 		return h, nil
