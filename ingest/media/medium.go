@@ -100,7 +100,7 @@ func (m *Medium) clearDamage(ctx context.Context, record store.Media) (damaged b
 // One that is stored already is adopted: what its URL answers now may be something else.
 // Otherwise get writes it to a file.
 func (m *Medium) Original(ctx context.Context, get func(*os.File) (fetch.Response, error)) error {
-	declared := m.ContentType
+	declared := []string{m.ContentType}
 	adopted, err := m.adopt(ctx)
 	if err != nil {
 		return err
@@ -112,9 +112,7 @@ func (m *Medium) Original(ctx context.Context, get func(*os.File) (fetch.Respons
 			return fmt.Errorf("fetch medium %d: %w", m.Index, err)
 		}
 		zerolog.Ctx(ctx).Debug().Int64("bytes", response.Size).Bool("cached", response.Cached).Dur("ms", time.Since(start)).Msg("fetched")
-		if response.ContentType != "" {
-			declared = response.ContentType
-		}
+		declared = []string{response.ContentType, m.ContentType}
 		if err := m.putOriginal(ctx, response.Size); err != nil {
 			return err
 		}
@@ -123,7 +121,7 @@ func (m *Medium) Original(ctx context.Context, get func(*os.File) (fetch.Respons
 	if err != nil {
 		return err
 	}
-	m.Record.ContentType = ContentType(head, declared)
+	m.Record.ContentType = ContentType(head, declared...)
 	m.Picture = resize.Sniff(head) != ""
 	return nil
 }

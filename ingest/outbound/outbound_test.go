@@ -98,7 +98,7 @@ func TestShares(t *testing.T) {
 	if total > limit || min(a, b) < share*8/10 {
 		t.Errorf("%d bytes of %d; the large ones have %d and %d of %d each", total, limit, a, b, share)
 	}
-	if card := ready.Media[1]; card.ContentType != "text/vcard" || card.Bytes != int64(len(vcard)) || strings.Contains(card.URL, "variant=") {
+	if card := ready.Media[1]; card.ContentType != "text/x-vcard" || card.Bytes != int64(len(vcard)) || strings.Contains(card.URL, "variant=") {
 		t.Errorf("card: %+v", card)
 	}
 	if ready.Media[3].Bytes != int64(len(small.Data)) || !strings.Contains(ready.Media[3].URL, "variant=us") {
@@ -179,6 +179,41 @@ func TestFailures(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestLeavingTypes: what a host declares is the type that a medium leaves as, where that is
+// taken, and else the name that is taken of the same type.
+func TestLeavingTypes(t *testing.T) {
+	h := ingesttest.New(t)
+	shelf, wants := map[string]ingesttest.File{}, []string{}
+	form := ingesttest.Form()
+	for i, c := range []struct{ data, declared, want string }{
+		{vcard, "text/directory", "text/directory"},
+		{"\xef\xbb\xbf" + vcard, "application/x-vcard", "text/vcard"},
+		{vcard, "text/plain", "text/vcard"},
+		{"#!AMR\n\x3c\x91\x17\x16", "audio/AMR-NB", "audio/amr-nb"},
+		{"#!AMR-WB\n\x3c\x91\x17\x16", "audio/amr-wb", "audio/amr"},
+		{"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00mp42isom", "audio/m4a", "audio/mp4"},
+		{"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n", "text/x-vcalendar", "text/calendar"},
+	} {
+		path := fmt.Sprint("/", i)
+		shelf[path], wants = ingesttest.File{Data: []byte(c.data), ContentType: c.declared}, append(wants, c.want)
+		form.Add("MediaUrl", path)
+	}
+	host := h.Shelf(shelf)
+	for i := range form["MediaUrl"] {
+		form["MediaUrl"][i] = host.URL + form["MediaUrl"][i]
+	}
+	r := h.Rooms(storetest.OpenDir(t))
+	sid := h.Post(form)
+	h.Next(r)
+	var got []string
+	for _, leaving := range h.ReadyOf(sid).Media {
+		got = append(got, leaving.ContentType)
+	}
+	if !slices.Equal(got, wants) {
+		t.Errorf("leaving types %q, want %q", got, wants)
 	}
 }
 

@@ -163,7 +163,7 @@ func (p *Preparer) download(ctx context.Context, piece *piece, dst metered) (fet
 // who adopts the original is not told again.
 func (p *Preparer) noteType(ctx context.Context, m store.Message, piece *piece, declared string) error {
 	head, err := piece.Head()
-	if err != nil || media.ContentType(head, declared) == media.ContentType(head, "") {
+	if err != nil || media.ContentType(head, declared) == media.ContentType(head) {
 		return err
 	}
 	_, err = p.Store.UpdateMessage(ctx, m.Account, m.SID, func(m *store.Message) error {

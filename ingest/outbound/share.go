@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/media"
 	"mmspipe/resize"
 	"mmspipe/store"
+	"mmspipe/store/mediatype"
 
-	"github.com/gabriel-vasile/mimetype"
 	"github.com/rs/zerolog"
 )
 
@@ -49,22 +50,45 @@ var acceptedTypes = strings.Fields(`
 	text/vcard text/x-vcard text/directory text/csv text/richtext text/rtf text/calendar
 	application/pdf application/vcard`)
 
-// sameType are further names of accepted types, as they are told from the bytes.
+// sameType are accepted types that hold media of others, by the canonical names of these.
 var sameType = map[string]string{"audio/x-m4a": "audio/mp4", "video/x-m4v": "video/mp4", "application/ogg": "audio/ogg"}
 
 // acceptedType returns the name under which the provider takes media of a type,
 // which has no parameters.
 func acceptedType(contentType string) (string, bool) {
-	contentType = cmp.Or(sameType[contentType], contentType)
-	known := mimetype.Lookup(contentType)
-	for _, exactly := range []bool{true, false} { // a name of its own before one that means the same
+	canonical := mediatype.Canonical(contentType)
+	for _, name := range []string{contentType, cmp.Or(sameType[canonical], canonical)} { // its own name before one that means the same
 		for _, accepted := range acceptedTypes {
-			if strings.EqualFold(accepted, contentType) || !exactly && known != nil && known.Is(accepted) {
+			if strings.EqualFold(accepted, name) {
 				return accepted, true
 			}
 		}
 	}
+	for _, accepted := range acceptedTypes {
+		if mediatype.Canonical(strings.ToLower(accepted)) == canonical {
+			return accepted, true
+		}
+	}
 	return "", false
+}
+
+// leavingType returns the name under which a medium that leaves as it came is taken:
+// that of its own type, or else of what its bytes say, if a host declares no more than
+// plain text.
+func leavingType(p *piece) (string, error) {
+	if accepted, ok := acceptedType(p.Record.ContentType); ok {
+		return accepted, nil
+	}
+	if !p.Stored {
+		head, err := p.Head()
+		if err != nil {
+			return "", err
+		}
+		if accepted, ok := acceptedType(media.ContentType(head)); ok {
+			return accepted, nil
+		}
+	}
+	return "", &unsendable{code: codeType, failure: store.Failure{Index: p.Index, Reason: store.ReasonType, Detail: fmt.Sprintf("medium %d is %s", p.Index, p.Record.ContentType)}}
 }
 
 // newType is how many times its bytes a picture is given that leaves as another type
@@ -73,7 +97,7 @@ const newType = 4
 
 // wants is how many bytes a picture has a use for.
 func wants(p *piece, profile resize.Profile) int {
-	if slices.Contains(profile.Types, p.Record.ContentType) {
+	if slices.Contains(profile.Types, mediatype.Canonical(p.Record.ContentType)) {
 		return int(p.Record.Size)
 	}
 	return newType * int(p.Record.Size)
@@ -132,9 +156,9 @@ func shareOut(profile resize.Profile, pieces []*piece) (map[int]int, error) {
 			pictures, sizes = append(pictures, i), append(sizes, wants(p, profile))
 			continue
 		}
-		accepted, ok := acceptedType(p.Record.ContentType)
-		if !ok {
-			return nil, &unsendable{code: codeType, failure: store.Failure{Index: i, Reason: store.ReasonType, Detail: fmt.Sprintf("medium %d is %s", i, p.Record.ContentType)}}
+		accepted, err := leavingType(p)
+		if err != nil {
+			return nil, err
 		}
 		p.Record.ContentType = accepted
 		fixed += p.Record.Size

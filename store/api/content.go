@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"mmspipe/store"
+	"mmspipe/store/mediatype"
 	"mmspipe/store/rest"
-
-	"github.com/gabriel-vasile/mimetype"
 )
 
 const (
@@ -152,11 +150,6 @@ func (a *api) serveContent(w http.ResponseWriter, r *http.Request, p path, cachi
 	return nil
 }
 
-// rasterTypes are pictures in which nothing can run.
-var rasterTypes = []string{
-	"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/heic", "image/heif", "image/avif",
-}
-
 // disposition lets a browser show pictures, audio and video, and save the rest,
 // under a name made of what is known to be harmless: the SID and the extension of
 // the type.
@@ -165,12 +158,9 @@ func (b blob) disposition() string {
 	if b.name != store.Original {
 		name += "-" + b.name
 	}
-	if t := mimetype.Lookup(b.contentType); t != nil {
-		name += t.Extension()
-	}
 	how := "attachment"
-	if slices.Contains(rasterTypes, b.contentType) || strings.HasPrefix(b.contentType, "audio/") || strings.HasPrefix(b.contentType, "video/") {
+	if mediatype.Inline(b.contentType) {
 		how = "inline"
 	}
-	return fmt.Sprintf("%s; filename=%q", how, name)
+	return fmt.Sprintf("%s; filename=%q", how, name+mediatype.Extension(b.contentType))
 }

@@ -19,6 +19,9 @@ func TestContent(t *testing.T) {
 	h.put(2, "text/html", "<script>")
 	h.put(3, "image/svg+xml", "<svg/>")
 	h.put(4, "audio/amr", "sound")
+	h.put(5, "image/jpg", "picture")
+	h.put(6, "text/x-vcard", "BEGIN:VCARD")
+	h.put(7, "audio/x+xml", "<html/>")
 	sum := sha256.Sum256([]byte("picture"))
 	etag := `"` + hex.EncodeToString(sum[:]) + `"`
 	for _, c := range []struct {
@@ -47,6 +50,9 @@ func TestContent(t *testing.T) {
 		{"html is a download", "GET", medium(2), [2]string{}, 200, "<script>", map[string]string{"Content-Disposition": `attachment; filename="ME00000000000000000000000000000002.html"`}},
 		{"svg is a download", "GET", medium(3), [2]string{}, 200, "<svg/>", map[string]string{"Content-Disposition": `attachment; filename="ME00000000000000000000000000000003.svg"`}},
 		{"audio", "GET", medium(4), [2]string{}, 200, "sound", map[string]string{"Content-Disposition": `inline; filename="ME00000000000000000000000000000004.amr"`}},
+		{"another name of JPEG", "GET", medium(5), [2]string{}, 200, "picture", map[string]string{"Content-Type": "image/jpg", "Content-Disposition": `inline; filename="ME00000000000000000000000000000005.jpg"`}},
+		{"another name of vCard", "GET", medium(6), [2]string{}, 200, "BEGIN:VCARD", map[string]string{"Content-Type": "text/x-vcard", "Content-Disposition": `attachment; filename="ME00000000000000000000000000000006.vcf"`}},
+		{"XML of any group is a download", "GET", medium(7), [2]string{}, 200, "<html/>", map[string]string{"Content-Disposition": `attachment; filename="ME00000000000000000000000000000007"`}},
 		{"absent", "GET", medium(9), [2]string{}, 404, "", nil},
 		{"method", "PUT", medium(1), [2]string{}, 405, "", map[string]string{"Allow": "GET, HEAD, DELETE"}},
 		{"csv", "GET", medium(1) + ".csv", [2]string{}, 406, "", nil},

@@ -26,7 +26,7 @@ func TestMessageWithThreeMedia(t *testing.T) {
 		for i, want := range []struct {
 			data        []byte
 			contentType string
-		}{{photo, "image/jpeg"}, {screenshot, "image/png"}, {card, "text/vcard"}} {
+		}{{photo, "image/jpeg"}, {screenshot, "image/png"}, {card, "text/x-vcard"}} {
 			response, body := p.AwaitMedium(sent, i)
 			if !bytes.Equal(body, want.data) {
 				t.Errorf("medium %d: %d bytes with hash %s, want the %d sent", i, len(body), servicetest.SHA256(body), len(want.data))
@@ -312,10 +312,10 @@ func TestPresigned(t *testing.T) {
 	if !bytes.Equal(body, card) || response.Request.URL.Host != p.Config.S3.Endpoint {
 		t.Errorf("%d bytes from %s", len(body), response.Request.URL.Host)
 	}
-	if got := response.Header.Get("Content-Type"); got != "text/vcard" {
+	if got := response.Header.Get("Content-Type"); got != "text/x-vcard" {
 		t.Errorf("Content-Type %q", got)
 	}
-	if got := response.Header.Get("Content-Disposition"); !strings.HasPrefix(got, "attachment; filename=") {
+	if got := response.Header.Get("Content-Disposition"); !strings.HasPrefix(got, "attachment; filename=") || !strings.HasSuffix(got, `.vcf"`) {
 		t.Errorf("Content-Disposition %q", got)
 	}
 	query := response.Request.URL.Query()
