@@ -23,7 +23,7 @@ const (
 	// ReasonUpstream: the provider does not have a message that was to be replayed, or
 	// does not take one that was to be sent.
 	ReasonUpstream = "upstream"
-	// ReasonEmpty: a medium of an outgoing message has no bytes.
+	// ReasonEmpty: a host answers a medium without a byte.
 	ReasonEmpty = "empty"
 	// ReasonType: a medium of an outgoing message is of a type that is not taken.
 	ReasonType = "type"

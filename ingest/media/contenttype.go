@@ -76,9 +76,9 @@ func contradicts(sniffed *mimetype.MIME, declared string) bool {
 	case isPicture(sniffed) != isPicture(known):
 		return true
 	case isPicture(sniffed):
-		return !isKind(sniffed, known.String()) && !isKind(known, sniffed.String()) && !(isHEIF(sniffed) && isHEIF(known))
+		return !isRelated(sniffed, known) && (!isHEIF(sniffed) || !isHEIF(known))
 	}
-	return !isKind(sniffed, known.String()) && !isKind(known, sniffed.String()) && container(sniffed) != container(known)
+	return !isRelated(sniffed, known) && container(sniffed) != container(known)
 }
 
 // contradictsUnknown is contradicts for a name of which only the group says what its
@@ -107,6 +107,9 @@ func isKind(m *mimetype.MIME, name string) bool {
 	}
 	return false
 }
+
+// isRelated tells whether one of two types is the other or a kind of it.
+func isRelated(a, b *mimetype.MIME) bool { return isKind(a, b.String()) || isKind(b, a.String()) }
 
 // isPicture tells a picture, but not one that is written as text.
 func isPicture(m *mimetype.MIME) bool {

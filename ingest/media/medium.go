@@ -96,9 +96,13 @@ func (m *Medium) clearDamage(ctx context.Context, record store.Media) (damaged b
 	return true, nil
 }
 
+// ErrEmpty is the error of a medium without a byte, which is never stored. A host may
+// have more of it later.
+var ErrEmpty = errors.New("it has no bytes")
+
 // Original makes sure that the original is stored, has it at hand, and tells its type.
 // One that is stored already is adopted: what its URL answers now may be something else.
-// Otherwise get writes it to a file.
+// Otherwise get writes it to a file. One without a byte is [ErrEmpty].
 func (m *Medium) Original(ctx context.Context, get func(*os.File) (fetch.Response, error)) error {
 	declared := []string{m.ContentType}
 	adopted, err := m.adopt(ctx)
@@ -112,6 +116,9 @@ func (m *Medium) Original(ctx context.Context, get func(*os.File) (fetch.Respons
 			return fmt.Errorf("fetch medium %d: %w", m.Index, err)
 		}
 		zerolog.Ctx(ctx).Debug().Int64("bytes", response.Size).Bool("cached", response.Cached).Dur("ms", time.Since(start)).Msg("fetched")
+		if response.Size == 0 {
+			return fmt.Errorf("medium %d: %w", m.Index, ErrEmpty)
+		}
 		declared = []string{response.ContentType, m.ContentType}
 		if err := m.putOriginal(ctx, response.Size); err != nil {
 			return err

@@ -126,7 +126,7 @@ func (p *Pipeline) one(ctx context.Context, try Try, ref store.MediaRef, targets
 	switch {
 	case err == nil:
 		return nil, m.Put(ctx)
-	case ingest.Permanent(ctx, err, time.Since(try.Queued), p.GiveUp):
+	case p.permanent(ctx, try, err):
 		log.Error().Err(err).Msg("medium failed")
 		return failureOf(try, ref, err), nil
 	}
@@ -137,6 +137,12 @@ func (p *Pipeline) one(ctx context.Context, try Try, ref store.MediaRef, targets
 	}
 	line.Err(err).Msg("medium not stored yet")
 	return nil, err
+}
+
+// permanent tells whether a medium is given up for an error.
+func (p *Pipeline) permanent(ctx context.Context, try Try, err error) bool {
+	age := time.Since(try.Queued)
+	return ingest.Permanent(ctx, err, age, p.GiveUp) || errors.Is(err, ErrEmpty) && age >= p.GiveUp
 }
 
 // build fetches a medium, makes its variants and stores the blobs.
@@ -191,6 +197,9 @@ func failureOf(try Try, ref store.MediaRef, why error) *store.Failure {
 	failure := store.Failure{Index: ref.Index, Detail: why.Error(), Attempts: try.Attempt, Job: try.Job, Date: time.Now().UTC()}
 	if trouble, ok := errors.AsType[*fetch.Error](why); ok {
 		failure.Reason, failure.Status = string(trouble.Reason), trouble.Status
+	}
+	if errors.Is(why, ErrEmpty) {
+		failure.Reason = store.ReasonEmpty
 	}
 	return &failure
 }

@@ -3,7 +3,6 @@ package outbound
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"sync"
@@ -129,7 +128,7 @@ func (p *Preparer) fetch(ctx context.Context, d *stream.Delivery, m store.Messag
 	err := piece.Original(ctx, func(spool *os.File) (fetch.Response, error) {
 		downloaded = true
 		response, err := p.download(ctx, piece, metered{spool, total})
-		if err == nil {
+		if err == nil && response.Size > 0 {
 			err = p.noteType(ctx, m, piece, response.ContentType)
 		}
 		return response, err
@@ -146,17 +145,10 @@ func (p *Preparer) fetch(ctx context.Context, d *stream.Delivery, m store.Messag
 
 // download gets a medium from its host, or from what is kept of it.
 func (p *Preparer) download(ctx context.Context, piece *piece, dst metered) (fetch.Response, error) {
-	var response fetch.Response
-	var err error
 	if piece.Credentials {
-		response, err = p.Media.Fetcher.Fetch(ctx, piece.URL, p.Media.Credentials(piece.Try, piece.MediaRef), dst)
-	} else {
-		response, err = p.Media.Fetcher.FetchCached(ctx, piece.URL, dst)
+		return p.Media.Fetcher.Fetch(ctx, piece.URL, p.Media.Credentials(piece.Try, piece.MediaRef), dst)
 	}
-	if err == nil && response.Size == 0 {
-		err = &unsendable{code: codeDownload, failure: store.Failure{Index: piece.Index, Reason: store.ReasonEmpty, Detail: fmt.Sprintf("medium %d has no bytes", piece.Index)}}
-	}
-	return response, err
+	return p.Media.Fetcher.FetchCached(ctx, piece.URL, dst)
 }
 
 // noteType keeps the type that a host declares of a medium whose bytes do not tell:
@@ -189,6 +181,9 @@ func (p *Preparer) noteType(ctx context.Context, m store.Message, piece *piece, 
 // download: it says what is to be mended. A 404 is for good at once, because who posts
 // a URL has the medium there; only the provider's own take a while to appear.
 func (p *Preparer) trouble(d *stream.Delivery, m store.Message, piece *piece, err error) error {
+	if errors.Is(err, media.ErrEmpty) { // who posts a URL has the medium there
+		return &unsendable{code: codeDownload, failure: store.Failure{Index: piece.Index, Reason: store.ReasonEmpty, Detail: err.Error()}}
+	}
 	trouble, ofHost := errors.AsType[*fetch.Error](err)
 	if !ofHost {
 		return err
