@@ -80,7 +80,7 @@ type Options struct {
 	// while that makes progress: if in Patience it has answered nothing, the
 	// fetch ends as Busy. After five failures in a row a host is left alone: all
 	// end as CircuitOpen, but for one try after half a minute, then a minute, up
-	// to five.
+	// to five. What a redirect's target does is counted as the target's.
 	Slots    int
 	Patience time.Duration // 2 s
 
@@ -215,18 +215,18 @@ func parse(rawURL string) (*url.URL, error) {
 
 // slotted fetches within one of the host's slots. The cache may be nil.
 func (f *Fetcher) slotted(ctx context.Context, u *url.URL, cred *Credentials, c *Cache, dst io.Writer) (Response, error) {
-	release, err := f.hosts.acquire(ctx, hostPort(u))
+	t, err := f.hosts.begin(ctx, hostPort(u))
 	if err != nil {
 		return Response{}, err
 	}
-	response, err := f.fetch(ctx, u, cred, c, dst)
-	release(err)
+	response, err := f.fetch(ctx, t, u, cred, c, dst)
+	t.end(err)
 	return response, err
 }
 
 // fetch follows redirects to a body. A cache is asked for each URL on the way, as
 // each response belongs to its own: a redirect itself is never kept.
-func (f *Fetcher) fetch(parent context.Context, u *url.URL, cred *Credentials, c *Cache, dst io.Writer) (Response, error) {
+func (f *Fetcher) fetch(parent context.Context, t *trip, u *url.URL, cred *Credentials, c *Cache, dst io.Writer) (Response, error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	defer time.AfterFunc(f.o.TotalTimeout, func() { cancel(errTotal) }).Stop()
@@ -243,6 +243,9 @@ func (f *Fetcher) fetch(parent context.Context, u *url.URL, cred *Credentials, c
 		at = f.resource(c, u)
 		if at.isFresh() {
 			return at.stored.serve(dst)
+		}
+		if err := t.reach(hostPort(u)); err != nil {
+			return Response{}, err
 		}
 		idle.Reset(answer)
 		response, err := f.request(ctx, u, hop, cred, at)

@@ -78,6 +78,67 @@ func (hs *hosts) acquire(ctx context.Context, name string) (release func(error),
 	}, nil
 }
 
+// trip is a fetch on its way. It has a slot of the host that it was begun for, where
+// ever that redirects it. What each host on the way does is that host's own: a host
+// that redirects has answered.
+type trip struct {
+	hosts     *hosts
+	first, at string      // hosts
+	release   func(error) // of the first
+	leave     func(error) // of where it was redirected to, nil if it is at the first
+}
+
+// begin waits for a slot for the named host.
+func (hs *hosts) begin(ctx context.Context, name string) (*trip, error) {
+	release, err := hs.acquire(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &trip{hosts: hs, first: name, at: name, release: release}, nil
+}
+
+// reach goes on to the next host, and refuses one whose circuit is open.
+func (t *trip) reach(name string) error {
+	if name == t.at {
+		return nil
+	}
+	t.depart(nil)
+	if t.at = name; name == t.first {
+		return nil
+	}
+	h := t.hosts.enter(name)
+	probe, err := t.hosts.admit(h, name)
+	if err != nil {
+		t.hosts.leave(h, name)
+		if open, ok := errors.AsType[*Error](err); ok {
+			open.Redirected = true
+		}
+		return err
+	}
+	t.leave = func(err error) {
+		t.hosts.settle(h, probe, err)
+		t.hosts.leave(h, name)
+	}
+	return nil
+}
+
+// depart tells how it went at the host that the trip was redirected to.
+func (t *trip) depart(err error) {
+	if t.leave != nil {
+		t.leave(err)
+		t.leave = nil
+	}
+}
+
+// end tells how the fetch ended, which is the doing of the host that it was at.
+func (t *trip) end(err error) {
+	t.depart(err)
+	if t.at != t.first {
+		err = nil
+	}
+	t.release(err)
+}
+
 // enter counts a caller in.
 func (hs *hosts) enter(name string) *host {
 	hs.mu.Lock()
