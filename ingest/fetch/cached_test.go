@@ -28,7 +28,9 @@ func TestNeverKept(t *testing.T) {
 		"broken chunks":     {head + "Transfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", fetch.ShortBody},
 		"declared too much": {head + "Content-Length: 5000\r\n\r\n" + strings.Repeat("x", 5000), fetch.TooLarge},
 		"too much":          {head + "\r\n" + strings.Repeat("x", 5000), fetch.TooLarge},
-		"encoded":           {head + "Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", fetch.Encoded},
+		"cut off gzip":      {head + "Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + packed(strings.Repeat("x", 4000))[:20], fetch.ShortBody},
+		"bomb":              {head + "Content-Encoding: gzip\r\n\r\n" + packed(strings.Repeat("x", 5000)), fetch.TooLarge},
+		"encoded":           {head + "Content-Encoding: br\r\nContent-Length: 1\r\n\r\nx", fetch.Encoded},
 		"not found":         {"HTTP/1.1 404 Not Found\r\nCache-Control: max-age=3600\r\nContent-Length: 1\r\n\r\nx", fetch.BadStatus},
 		"part":              {"HTTP/1.1 206 Partial Content\r\nCache-Control: max-age=3600\r\nContent-Length: 1\r\n\r\nx", fetch.BadStatus},
 		"to the end":        {head + "\r\nx", ""}, // which a broken connection looks like

@@ -18,6 +18,13 @@
 // They go to the upstream origin alone, scheme, host and port, and only with the
 // first request: never to where it redirects.
 //
+// # What is decoded
+//
+// No compression is asked for. A host that sends gzip all the same is understood, as
+// by browsers: what is written, kept and counted is the decoded body. Neither the
+// bytes that are sent nor the decoded ones may be more than [Options].MaxBytes. Any
+// other encoding is refused.
+//
 // # What is fair
 //
 // No host holds more than half of the slots, and none that is stuck keeps callers
@@ -44,6 +51,7 @@
 package fetch
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -97,12 +105,12 @@ const (
 	BadStatus         Reason = "status"             // an answer other than 200; Error.Status has it
 	Network           Reason = "network"            // DNS, connection, TLS, protocol
 	Timeout           Reason = "timeout"            // to connect, without a byte, or in all
-	ShortBody         Reason = "short-body"         // the body ended before its declared end
-	TooLarge          Reason = "too-large"          // more than MaxBytes, declared or sent
+	ShortBody         Reason = "short-body"         // the body ended before its declared end, or that of its gzip stream
+	TooLarge          Reason = "too-large"          // more than MaxBytes, declared, sent or decoded
 	TooManyRedirects  Reason = "too-many-redirects" // more than five
 	UnsupportedScheme Reason = "unsupported-scheme" // not an http or https URL
 	ForbiddenAddress  Reason = "forbidden-address"  // refused by the guard
-	Encoded           Reason = "encoded"            // compressed, although that was not asked for
+	Encoded           Reason = "encoded"            // compressed, although that was not asked for, and not by gzip
 	Busy              Reason = "busy"               // the host's slots are taken and it makes no progress
 	CircuitOpen       Reason = "circuit-open"       // the host has failed too often lately
 )
@@ -185,7 +193,7 @@ func transport(dial func(ctx context.Context, network, address string) (net.Conn
 		TLSHandshakeTimeout:    timeout,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // bytes are kept as they are sent
+		DisableCompression:     true, // what is sent all the same is decoded here, within the limit
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		MaxIdleConns:           64,
 		MaxIdleConnsPerHost:    8,
@@ -337,7 +345,7 @@ func redirect(from *url.URL, response *http.Response) (*url.URL, error) {
 
 // receive copies the body of the last response.
 func (f *Fetcher) receive(parent, ctx context.Context, response *http.Response, idle *time.Timer, dst io.Writer, trouble *Error) (Response, error) {
-	encoding := strings.Join(response.Header.Values("Content-Encoding"), ",")
+	compressed, understood := encoding(response.Header)
 	switch {
 	case response.StatusCode != http.StatusOK:
 		trouble.Reason, trouble.Status = BadStatus, response.StatusCode
@@ -346,34 +354,42 @@ func (f *Fetcher) receive(parent, ctx context.Context, response *http.Response, 
 	case response.ContentLength > f.o.MaxBytes:
 		trouble.Reason = TooLarge
 		return Response{}, trouble
-	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+	case !understood:
 		trouble.Reason = Encoded
 		return Response{}, trouble
 	}
 	body := &watched{r: io.LimitReader(response.Body, f.o.MaxBytes+1), idle: idle, limit: f.o.IdleTimeout}
-	n, err := io.Copy(dst, body)
+	decoded := &decoder{body: body, compressed: compressed}
+	n, err := io.Copy(dst, io.LimitReader(decoded, f.o.MaxBytes+1))
 	switch {
-	case err != nil && body.err == nil:
+	case err != nil && decoded.err == nil:
 		return Response{}, fmt.Errorf("write body: %w", err)
+	case n > f.o.MaxBytes, body.n > f.o.MaxBytes:
+		trouble.Reason = TooLarge
+		return Response{}, trouble
 	case errors.Is(err, io.ErrUnexpectedEOF) && ctx.Err() == nil:
 		trouble.Reason = ShortBody
 		return Response{}, trouble
+	case errors.Is(err, gzip.ErrHeader): // it is something else
+		trouble.Reason = Encoded
+		return Response{}, trouble
+	case err != nil && body.err == nil:
+		trouble.Reason, trouble.Err = Network, errGzip
+		return Response{}, trouble
 	case err != nil:
 		return Response{}, trouble.because(parent, ctx, body.err)
-	case n > f.o.MaxBytes:
-		trouble.Reason = TooLarge
-		return Response{}, trouble
 	}
 	return Response{ContentType: response.Header.Get("Content-Type"), Size: n}, nil
 }
 
 // watched is a body whose reads the idle timer bounds, not what is done with the
-// bytes in between. It keeps its own error apart from that of where it is copied
-// to.
+// bytes in between. It counts them, and keeps its own error apart from that of where
+// they are copied to.
 type watched struct {
 	r     io.Reader
 	idle  *time.Timer
 	limit time.Duration
+	n     int64
 	err   error
 }
 
@@ -381,6 +397,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	w.idle.Reset(w.limit)
 	n, err := w.r.Read(p)
 	w.idle.Stop()
+	w.n += int64(n)
 	if err != io.EOF {
 		w.err = err
 	}

@@ -176,12 +176,12 @@ func TestBodies(t *testing.T) {
 	short := raw(t, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort")
 	chunked := raw(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n")
 	closed := raw(t, "HTTP/1.0 200 OK\r\n\r\nto the end")
-	gzipped := raw(t, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx")
+	brotli := raw(t, "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx")
 	noise := raw(t, "\x00\x01\x02")
 	nothing := raw(t, "")
 	huge := raw(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 128<<10)+"\r\n\r\n")
 
-	f := fetch.New(fetch.Options{MaxBytes: limit, Allow: allow(t, endless, exact, declared, loop, hops, short, chunked, closed, gzipped, noise, nothing, huge)})
+	f := fetch.New(fetch.Options{MaxBytes: limit, Allow: allow(t, endless, exact, declared, loop, hops, short, chunked, closed, brotli, noise, nothing, huge)})
 	for _, u := range []string{exact, hops, closed} {
 		if _, err := f.Fetch(t.Context(), u+"/", nil, io.Discard); err != nil {
 			t.Errorf("%s: %v", u, err)
@@ -192,7 +192,7 @@ func TestBodies(t *testing.T) {
 	want(t, f, loop, fetch.TooManyRedirects)
 	want(t, f, short, fetch.ShortBody)
 	want(t, f, chunked, fetch.ShortBody)
-	want(t, f, gzipped, fetch.Encoded)
+	want(t, f, brotli, fetch.Encoded)
 	want(t, f, noise, fetch.Network)
 	want(t, f, nothing, fetch.Network)
 	want(t, f, huge, fetch.Network)
