@@ -91,7 +91,7 @@ func (s *Store) Messages(ctx context.Context, q MessageQuery) iter.Seq2[MessageE
 				yield(MessageEntry{}, err)
 				return
 			}
-			if !found || !q.matches(m) {
+			if !found || !s.matches(q, m) {
 				continue
 			}
 			last = p
@@ -129,15 +129,18 @@ func (q MessageQuery) start() (string, error) {
 }
 
 // matches is true if m, which is in the index of q, is what q asks for.
-func (q MessageQuery) matches(m Message) bool {
+func (s *Store) matches(q MessageQuery, m Message) bool {
 	switch {
-	case q.From != "" && q.From != m.From, q.To != "" && q.To != m.To:
+	case q.From != "" && !s.same(q.From, m.From), q.To != "" && !s.same(q.To, m.To):
 		return false
 	case !q.Before.IsZero() && !m.DateCreated.Before(q.Before):
 		return false
 	}
 	return !m.DateCreated.Before(q.Since)
 }
+
+// same tells whether two numbers are one, however they are written.
+func (s *Store) same(a, b string) bool { return s.Region.Normal(a) == s.Region.Normal(b) }
 
 // entries are the keys of all entries that lead to m.
 func (s *Store) entries(m Message) []string {

@@ -191,11 +191,11 @@ func origin(u *url.URL) string {
 }
 
 // HashNumber stands for a phone number where the number itself is not to be: the
-// same number always has the same hash, and without the Store's secret nobody
-// can find it by trying all numbers.
+// same number always has the same hash, however it is written, and without the
+// Store's secret nobody can find it by trying all numbers.
 func (s *Store) HashNumber(number string) string {
 	mac := hmac.New(sha256.New, s.secret)
-	fmt.Fprintf(mac, "number|%s", number)
+	fmt.Fprintf(mac, "number|%s", s.Region.Normal(number))
 	return hex.EncodeToString(mac.Sum(nil))[:32]
 }
 

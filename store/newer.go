@@ -76,7 +76,7 @@ func (s *Store) entry(ctx context.Context, q MessageQuery, o Object) (MessageEnt
 		return MessageEntry{}, false, nil
 	}
 	m, found, _, err := s.follow(ctx, q.Account, p, o, true)
-	if err != nil || !found || !q.matches(m) {
+	if err != nil || !found || !s.matches(q, m) {
 		return MessageEntry{}, false, err
 	}
 	return MessageEntry{Message: m, Position: p.position(), key: o.Key}, true, nil

@@ -44,6 +44,8 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+
+	"mmspipe/store/number"
 )
 
 // Store keeps records and blobs in a [Bucket]. Its methods may be called at
@@ -53,6 +55,11 @@ type Store struct {
 	// the provider's own addresses of media. Set it before use; if it is nil, no
 	// address is the provider's.
 	Upstream *url.URL
+
+	// Region is where numbers without a country code are. Set it before the Store is
+	// used. Another one later leaves messages under such numbers in their old places in
+	// the index, until they are indexed again.
+	Region number.Region
 
 	bucket Bucket
 	secret []byte

@@ -16,7 +16,7 @@ import (
 type eraseCommand struct {
 	operatorFlags `embed:""`
 	Account       string `placeholder:"AC…" help:"In this account only."`
-	Number        string `required:"" placeholder:"+1…" help:"The phone number, as Twilio writes it."`
+	Number        string `required:"" placeholder:"+1…" help:"The phone number, WhatsApp address, short code or other sender. A phone number may be written in any way; one without a country code is of the service's MMSPIPE_REGION."`
 	DryRun        bool   `help:"Say what would be removed, and remove nothing."`
 }
 

@@ -136,6 +136,8 @@ func TestEraseCommand(t *testing.T) {
 		p.Eventually("the queue is empty", func() bool { _, r := p.Readyz(); return r.Streams.Jobs == 0 })
 		p.want(2, "--number", "erase")
 		p.want(3, "nothing is kept of that number", "erase", "--number=+15005550999")
+		p.want(1, "want one with a country code", "erase", "--number=12 34")
+		p.want(0, "1 message, 1 medium", "erase", "--number=(500) 555-0123", "--dry-run")
 		p.want(0, "1 message, 1 medium (80 KiB), 2 events and 0 waiting jobs would be removed", "erase", "--number="+number, "--dry-run")
 		receipt := p.want(0, "1 message, 1 medium", "erase", "--number="+number)
 		if strings.Contains(receipt, number) || !strings.Contains(receipt, "2 events and 0 waiting jobs removed") {

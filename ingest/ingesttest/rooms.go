@@ -76,7 +76,7 @@ type Rooms struct {
 func (h *House) Rooms(b store.Bucket) *Rooms {
 	o := h.Setup
 	r := &Rooms{Store: store.New(b, Secret), API: upstream.New(o.Upstream, o.Accounts), Links: link.New(Secret)}
-	r.Store.Upstream = o.Upstream
+	r.Store.Upstream, r.Store.Region = o.Upstream, "US"
 	r.Feed = feed.New(r.Store, h.Streams)
 	r.Media = media.New(media.Options{
 		Store: r.Store, Feed: r.Feed, Fitter: resize.New(resize.Options{}), Profile: o.Profile, Accounts: o.Accounts, GiveUp: o.GiveUp,

@@ -3,6 +3,7 @@ package operate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,17 +29,19 @@ type Receipt struct {
 	Finished   time.Time `json:"finished"`
 }
 
-// Erase removes all that is kept of one phone number, character for character, in one
+// Erase removes all that is kept of one phone number, however it is written, in one
 // account or in all if that is zero: messages, media, their events in the feed, and what
 // still waits in the queue. Tombstones of SIDs and dates stay, and mms.deleted events. It
 // costs what it finds and the length of the queue. With dryRun it counts and removes
 // nothing. It calls seen after each message. After an error it is to be called again;
 // what is removed then is counted then.
 func (o *Operator) Erase(ctx context.Context, account store.AccountSID, number string, dryRun bool, seen func(Receipt)) (Receipt, error) {
-	r := Receipt{NumberHash: o.Store.HashNumber(number), DryRun: dryRun}
-	if number == "" {
-		return r, errors.New("erase: no number")
+	r := Receipt{DryRun: dryRun}
+	number, err := o.Store.Region.Parse(number)
+	if err != nil {
+		return r, fmt.Errorf("erase: %w", err)
 	}
+	r.NumberHash = o.Store.HashNumber(number)
 	for _, a := range o.Accounts {
 		if !account.IsZero() && account != a {
 			continue
@@ -77,7 +80,7 @@ func (o *Operator) EraseBefore(ctx context.Context, account store.AccountSID, li
 func (o *Operator) eraseJobs(ctx context.Context, account store.AccountSID, number string, dryRun bool, sum *Erased) error {
 	return o.Streams.RemoveJobs(ctx, func(job stream.Job) (bool, error) {
 		form, _ := job.Form() // a Job without a form has no numbers
-		if job.Account != account || form.Get("From") != number && form.Get("To") != number {
+		if job.Account != account || o.Store.Region.Normal(form.Get("From")) != number && o.Store.Region.Normal(form.Get("To")) != number {
 			return false, nil
 		}
 		sum.Jobs++
@@ -99,7 +102,7 @@ func (o *Operator) eraseAll(ctx context.Context, q store.MessageQuery, counted s
 		if err != nil {
 			return err
 		}
-		if dryRun && counted != "" && found.Message.From == counted {
+		if dryRun && counted != "" && o.Store.Region.Normal(found.Message.From) == counted {
 			continue
 		}
 		if err := o.eraseMessage(ctx, found, dryRun, sum); err != nil {

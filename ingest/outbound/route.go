@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"mmspipe/resize"
+	"mmspipe/store/number"
 )
 
 // Route chooses the profile of an outgoing message by its recipient and sender.
@@ -64,8 +65,9 @@ func (r Rule) matches(to, from string) bool {
 
 // NewRoute returns a Route by the first rule that matches. Where none does, messages
 // to +1 from toll-free numbers and short codes have the profiles us-tollfree and
-// us-shortcode, and all others the fallback.
-func NewRoute(rules []Rule, fallback resize.Profile) (Route, error) {
+// us-shortcode, and all others the fallback. Numbers without a country code are of the
+// region.
+func NewRoute(rules []Rule, fallback resize.Profile, region number.Region) (Route, error) {
 	for _, builtIn := range []struct{ kind, profile string }{{kindTollFree, "us-tollfree"}, {kindShortCode, "us-shortcode"}} {
 		profile, err := resize.ProfileNamed(builtIn.profile)
 		if err != nil {
@@ -74,6 +76,7 @@ func NewRoute(rules []Rule, fallback resize.Profile) (Route, error) {
 		rules = append(slices.Clip(rules), Rule{To: "+1", From: builtIn.kind, Profile: profile})
 	}
 	return func(to, from string) resize.Profile {
+		to, from = region.Normal(to), region.Normal(from)
 		for _, rule := range rules {
 			if rule.matches(to, from) {
 				return rule.Profile
@@ -136,8 +139,12 @@ func parsePrefix(s string) (string, error) {
 	if s == "*" {
 		return "", nil
 	}
-	if digits := strings.TrimPrefix(s, "+"); digits == "" || strings.Trim(digits, "0123456789") != "" {
-		return "", fmt.Errorf("%.40q is not the beginning of a number, such as +1415, or *", s)
+	phone, isWhatsApp := strings.CutPrefix(s, "whatsapp:")
+	if isWhatsApp && phone == "" {
+		return s, nil
+	}
+	if digits := strings.TrimPrefix(phone, "+"); digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return "", fmt.Errorf("%.40q is not the beginning of a number, such as +1415 or whatsapp:+1415, or *", s)
 	}
 	return s, nil
 }

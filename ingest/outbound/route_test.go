@@ -15,6 +15,7 @@ func TestRoute(t *testing.T) {
 +1      long-code  us   # all others of ours
 +44     *          world
 *       70000      twilio
+whatsapp: whatsapp:+1 twilio
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -23,11 +24,11 @@ func TestRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ruled, err := outbound.NewRoute(rules, fallback)
+	ruled, err := outbound.NewRoute(rules, fallback, "US")
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := outbound.NewRoute(nil, fallback)
+	plain, err := outbound.NewRoute(nil, fallback, "US")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +46,10 @@ func TestRoute(t *testing.T) {
 		{"+442071838750", "+18005550101", "world", "ca"},
 		{"+4915155550100", "12345", "ca", "ca"},
 		{"+14155550100", "", "ca", "ca"}, // a messaging service's
+		{"(415) 555-0100", "415-555-0101", "us-longcode", "ca"},
+		{"+1 415 555 0100", "+1 800 555 0101", "us-tollfree", "us-tollfree"},
+		{"+44 (0)20 7183 8750", "+14155550101", "world", "ca"},
+		{"whatsapp:+1 415 555 0100", "whatsapp:+14155550101", "twilio", "ca"},
 	} {
 		if got := ruled(c.to, c.from).Name; got != c.ruled {
 			t.Errorf("to %s from %q by the rules: %s, want %s", c.to, c.from, got, c.ruled)
@@ -80,7 +85,7 @@ func FuzzParseRules(f *testing.F) {
 			}
 			return
 		}
-		route, err := outbound.NewRoute(rules, resize.Profiles()[0])
+		route, err := outbound.NewRoute(rules, resize.Profiles()[0], "US")
 		if err != nil {
 			t.Fatal(err)
 		}

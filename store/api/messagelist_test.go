@@ -60,6 +60,7 @@ func TestListMessages(t *testing.T) {
 	}{
 		"all":        {&openapi.ListMessageParams{}, "876543210"},
 		"from":       {(&openapi.ListMessageParams{}).SetFrom("+15550000001"), "741"},
+		"as written": {(&openapi.ListMessageParams{}).SetFrom("+1 (555) 000-0001").SetTo("+1-500-555-0006"), "741"},
 		"from, to":   {(&openapi.ListMessageParams{}).SetFrom("+15550000001").SetTo("+15005550006"), "741"},
 		"to nobody":  {(&openapi.ListMessageParams{}).SetTo("+15005550007"), ""},
 		"on a day":   {(&openapi.ListMessageParams{}).SetDateSent(day.AddDate(0, 0, 4)), "4"},

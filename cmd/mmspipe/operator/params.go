@@ -12,6 +12,7 @@ import (
 
 	"mmspipe/ingest/operate"
 	"mmspipe/store"
+	"mmspipe/store/number"
 )
 
 // params reads the parameters of one request strictly: anything that is not clear is
@@ -74,6 +75,19 @@ func (p *params) text(name string) string {
 		p.mistake(name, "is %q, want text without space around it; a plus sign is written as %%2B", value)
 	}
 	return value
+}
+
+// number is empty unless it is given.
+func (p *params) number(name string, region number.Region) string {
+	value := p.text(name)
+	if value == "" {
+		return ""
+	}
+	normal, err := region.Parse(value)
+	if err != nil {
+		p.mistake(name, "is wrong: %v", err)
+	}
+	return normal
 }
 
 // moment is zero unless it is given.

@@ -149,7 +149,7 @@ func (s *server) replay(w http.ResponseWriter, r *http.Request, p *params) error
 }
 
 func (s *server) erase(w http.ResponseWriter, r *http.Request, p *params) error {
-	account, number, dryRun := p.account(s.Operations.Accounts), p.text("number"), p.flag("dryRun")
+	account, number, dryRun := p.account(s.Operations.Accounts), p.number("number", s.Operations.Store.Region), p.flag("dryRun")
 	if len(p.values["number"]) == 0 {
 		p.mistake("number", "is not given")
 	}

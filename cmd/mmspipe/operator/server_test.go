@@ -84,6 +84,8 @@ func TestUnclear(t *testing.T) {
 		{"erase", "number=" + number + "&message=" + sent.MessageSID, "message is not a parameter"},
 		{"erase", "number=+15005550123", "a plus sign is written as %2B"},
 		{"erase", "number=", "number is"},
+		{"erase", "number=500-0123", "such as +15558675310"},
+		{"erase", "number=whatsapp:ann", "such as +15558675310"},
 		{"erase", "", "number is not given"},
 		{"erase", "number=" + number + "&account=AC1", `account is "AC1"`},
 		{"erase", "number=" + number + "&account=" + stranger, "is not an account of this service"},

@@ -8,6 +8,7 @@ import (
 	"mmspipe/ingest/outbound"
 	"mmspipe/resize"
 	"mmspipe/store"
+	"mmspipe/store/number"
 	"mmspipe/store/rest"
 )
 
@@ -34,6 +35,7 @@ type Config struct {
 	FetchAllow     []fetch.Allow
 	MaxMedia       int64 // bytes of a medium at most
 	Profile        resize.Profile
+	Region         number.Region  // where numbers without a country code are
 	Route          outbound.Route // chooses the profiles of outgoing messages
 	FetchCache     int64          // bytes of disk; 0: nothing is kept
 	FitMemory      int64          // bytes that all decodes may take together

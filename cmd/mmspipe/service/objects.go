@@ -44,7 +44,7 @@ func (s *service) openObjects(ctx context.Context) error {
 // records keeps records in a bucket.
 func (s *service) records(b store.Bucket) *store.Store {
 	records := store.New(b, s.Secret)
-	records.Upstream = s.Upstream
+	records.Upstream, records.Region = s.Upstream, s.Region
 	return records
 }
 

@@ -13,6 +13,7 @@ import (
 	"mmspipe/ingest/outbound"
 	"mmspipe/resize"
 	"mmspipe/store"
+	"mmspipe/store/number"
 	"mmspipe/store/rest"
 )
 
@@ -47,11 +48,12 @@ func (s Settings) Parse() (service.Config, Log, error) {
 	c.FetchAllow = parsed(&m, "fetch-allow", s.FetchAllow, fetch.ParseAllow)
 	c.MaxMedia = parsed(&m, "max-media", s.MaxMedia, parseBytes)
 	c.Profile = parsed(&m, "profile", s.Profile, resize.ProfileNamed)
+	c.Region = parsed(&m, "region", s.Region, number.ParseRegion)
 	var rules []outbound.Rule
 	if s.ProfileRules != "" {
 		rules = parsed(&m, "profile-rules", s.ProfileRules, readRules)
 	}
-	c.Route = parsed(&m, "profile-rules", s.ProfileRules, func(string) (outbound.Route, error) { return outbound.NewRoute(rules, c.Profile) })
+	c.Route = parsed(&m, "profile-rules", s.ProfileRules, func(string) (outbound.Route, error) { return outbound.NewRoute(rules, c.Profile, c.Region) })
 	if s.FetchCache != "0" {
 		c.FetchCache = parsed(&m, "fetch-cache", s.FetchCache, parseBytes)
 	}

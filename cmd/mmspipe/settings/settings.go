@@ -22,6 +22,7 @@ type Settings struct {
 	AccountsFile string `setting:"" group:"Accounts" type:"path" placeholder:"FILE" help:"The same from a file, one account a line."`
 	APIKeys      string `setting:"" group:"Accounts" name:"api-keys" placeholder:"SK…:SECRET:AC…|*:read|write,…" help:"Keys that are accepted wherever an account's token is; * is the operator. One operator key is generated into the data directory unless set."`
 	Secret       string `setting:"" group:"Accounts" placeholder:"SECRET" help:"Signs links, derives SIDs, hashes numbers. Generated into the data directory unless set. At least 32 characters; keep it."`
+	Region       string `setting:"" group:"Accounts" default:"US" placeholder:"XX" help:"Country of numbers that are written without a country code: when one is erased, in filters of lists, and for profile rules."`
 	MediaAuth    string `setting:"" group:"Accounts" default:"public" placeholder:"public|required" help:"Whether the content of media can be read without credentials by whoever knows its URL, as in Twilio's API."`
 
 	Data             string `setting:"" group:"Backends" default:"./mmspipe-data" placeholder:"DIR" help:"Data directory, used by one process at a time."`
