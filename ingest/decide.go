@@ -46,7 +46,7 @@ const (
 // decide turns what a handler returned into a verb and the delay of a Nak. Of joined
 // errors the strongest verb counts, and the longest delay.
 func decide(err error, attempt int) (verb, time.Duration) {
-	switch e := err.(type) { //nolint:errorlint // it walks down the tree of wrapped and joined errors itself
+	switch e := err.(type) { //nolint:errorlint // each layer is looked at by itself: errors.As would find only one of joined errors
 	case nil:
 		return done, 0
 	case interface{ Unwrap() []error }:
@@ -65,7 +65,7 @@ func decide(err error, attempt int) (verb, time.Duration) {
 		return retry, RetryDelay(attempt, err)
 	}
 	switch err {
-	case stream.ErrUnreadable: //nolint:errorlint // likewise
+	case stream.ErrUnreadable: //nolint:errorlint // as above
 		return reject, 0
 	case errStopping:
 		return handBack, 0

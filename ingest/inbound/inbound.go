@@ -59,7 +59,7 @@ func (h *Handler) Handle(ctx context.Context, d *stream.Delivery) error {
 	// nothing and is reported.
 	if !m.Deleted.IsZero() {
 		zerolog.Ctx(ctx).Info().Msg("message was deleted; nothing is done")
-		return h.Removal.ClearUp(ctx, m)
+		return h.Removal.ClearUp(ctx, m, feed.Conflict(m, hook.Fingerprint(), d.Queued, d.Attempt, nil))
 	}
 	if m.Fingerprint != hook.Fingerprint() {
 		return h.reportConflict(ctx, d, hook, m)
@@ -113,7 +113,7 @@ func (h *Handler) Replay(ctx context.Context, d *stream.Delivery) error {
 	}
 	// 2. Nothing is done about a message that was deleted.
 	if !m.Deleted.IsZero() {
-		return h.Removal.ClearUp(ctx, m)
+		return h.Removal.ClearUp(ctx, m, feed.Failed(m, store.Failure{Job: d.Sequence}))
 	}
 	// 3. The rest of its way is that of its kind.
 	if m.Outgoing != nil {

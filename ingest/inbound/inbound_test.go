@@ -59,6 +59,7 @@ func TestSweepFailure(t *testing.T) {
 			h.Fresh()
 			gone := ingesttest.JPEG
 			gone.Always = simulate.Gone
+			h.Fresh()
 			sent = h.Send(simulate.Message{Media: []simulate.Media{gone}})
 			d = h.Take()
 			return openDir(t)

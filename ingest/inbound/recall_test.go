@@ -37,6 +37,7 @@ func TestRecall(t *testing.T) {
 		Open: func(t *testing.T) store.Bucket {
 			h.Fresh()
 			media := []simulate.Media{ingesttest.Card, ingesttest.Card}
+			h.Fresh()
 			sent = h.Twilio.Host(simulate.Message{From: "+1", To: "+2", Body: "text", Media: media, Outbound: true}, at)
 			d = replay(h, sent.MessageSID)
 			return openDir(t)

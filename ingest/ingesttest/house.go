@@ -49,6 +49,8 @@ type House struct {
 
 	// Setup is what [House.Rooms] are made of. A test changes it first.
 	Setup Setup
+
+	after uint64 // the last event of the past; see Fresh
 }
 
 // New returns a House with a receiver that queues webhooks.
@@ -112,15 +114,6 @@ func (h *House) Send(m simulate.Message) simulate.Sent {
 func (h *House) Queue(job stream.Job) {
 	h.Helper()
 	if _, err := h.Streams.PublishJob(h.Context(), job); err != nil {
-		h.Fatal(err)
-	}
-}
-
-// Fresh empties the queue: a sweep leaves the Jobs of each of its runs behind, and those
-// of the next would wait for them.
-func (h *House) Fresh() {
-	h.Helper()
-	if err := h.Streams.RemoveJobs(h.Context(), func(stream.Job) (bool, error) { return true, nil }); err != nil {
 		h.Fatal(err)
 	}
 }
@@ -222,15 +215,39 @@ type Event struct {
 	JSON     string // all of it
 }
 
-// Events are those of the feed about a message, in their order.
-func (h *House) Events(message string) []Event {
+// Fresh empties the queue, and leaves what the feed has so far out of all that is read of
+// it from now on. Every run of a sweep begins with it: the Jobs that the run before has
+// left behind would be waited for, and its events read over and over.
+func (h *House) Fresh() {
 	h.Helper()
-	entries, err := h.Streams.Events(h.Context(), stream.Query{}, 100_000)
+	if err := h.Streams.RemoveJobs(h.Context(), func(stream.Job) (bool, error) { return true, nil }); err != nil {
+		h.Fatal(err)
+	}
+	state, err := h.Streams.State(h.Context())
 	if err != nil {
 		h.Fatal(err)
 	}
+	h.after = state.LastEvent
+}
+
+// entries are all of the feed, or those since [House.Fresh].
+func (h *House) entries() []stream.Entry {
+	h.Helper()
+	entries, err := h.Streams.Events(h.Context(), stream.Query{After: h.after}, 100_000)
+	if _, gone := errors.AsType[*stream.ExpiredError](err); gone { // all before was removed
+		entries, err = h.Streams.Events(h.Context(), stream.Query{}, 100_000)
+	}
+	if err != nil {
+		h.Fatal(err)
+	}
+	return entries
+}
+
+// Events are those of the feed about a message, in their order.
+func (h *House) Events(message string) []Event {
+	h.Helper()
 	var events []Event
-	for _, entry := range entries {
+	for _, entry := range h.entries() {
 		if !strings.Contains(string(entry.JSON), message) {
 			continue
 		}

@@ -54,12 +54,8 @@ func (h *House) AwaitStored(r *Rooms, sent simulate.Sent) {
 // Feed is all that the feed has.
 func (h *House) Feed() string {
 	h.Helper()
-	entries, err := h.Streams.Events(h.Context(), stream.Query{Account: h.Account}, 100_000)
-	if err != nil {
-		h.Fatal(err)
-	}
 	var all bytes.Buffer
-	for _, e := range entries {
+	for _, e := range h.entries() {
 		all.Write(e.JSON)
 	}
 	return all.String()

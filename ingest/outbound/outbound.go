@@ -193,15 +193,7 @@ func (h *Handler) conclude(ctx context.Context, d *stream.Delivery, m store.Mess
 
 // HandleStatus handles Jobs of kind [stream.Status].
 func (h *Handler) HandleStatus(ctx context.Context, d *stream.Delivery) error {
-	// 1. Wait for the callbacks of the message that came before.
-	first, err := d.First(ctx)
-	if err != nil {
-		return err
-	}
-	if !first {
-		return ingest.NotYet("an earlier status of the message waits")
-	}
-	// 2. What does the callback say, and about which message here?
+	// 1. What does the callback say, and about which message here?
 	hook, err := webhook.ParseJob(d.Job)
 	if err != nil {
 		return err
@@ -211,15 +203,24 @@ func (h *Handler) HandleStatus(ctx context.Context, d *stream.Delivery) error {
 		return err
 	}
 	m, err := h.Store.Message(ctx, d.Account, about)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	known := err == nil
+	if known && !m.Deleted.IsZero() { // it waits for nothing, also if an erasure took its Job from the queue
+		return h.Removal.ClearUp(ctx, m, feed.Status(m, hook.Status, "", d.Queued))
+	}
+	// 2. Wait for the callbacks of the message that came before.
+	first, err := d.First(ctx)
 	switch {
-	case err == nil && !m.Deleted.IsZero():
-		return store.ErrDeleted
-	case errors.Is(err, store.ErrNotFound) && about != hook.Message:
-		return nil // it was named by a callback's URL, and never posted here
-	case errors.Is(err, store.ErrNotFound), err == nil && m.Outgoing == nil && about == hook.Message:
-		return h.Elsewhere(ctx, d, hook, m)
 	case err != nil:
 		return err
+	case !first:
+		return ingest.NotYet("an earlier status of the message waits")
+	case !known && about != hook.Message:
+		return nil // it was named by a callback's URL, and never posted here
+	case about == hook.Message && m.Outgoing == nil:
+		return h.Elsewhere(ctx, d, hook, m)
 	case m.Outgoing == nil:
 		return fmt.Errorf("status callback of %s: message %s is not one that a client posted", hook.Message, about)
 	}

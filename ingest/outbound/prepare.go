@@ -134,7 +134,7 @@ func (p *Preparer) fetch(ctx context.Context, d *stream.Delivery, m store.Messag
 		return response, err
 	})
 	if err == nil && !downloaded {
-		err = total.take(piece.Record.Size)
+		err = errors.Join(total.take(piece.Record.Size), p.adoptType(ctx, m, piece))
 	}
 	if err != nil {
 		return p.trouble(d, m, piece, err)
@@ -172,6 +172,25 @@ func (p *Preparer) noteType(ctx context.Context, m store.Message, piece *piece, 
 		return nil
 	})
 	return err
+}
+
+// adoptType tells the type of an original that was stored before, if its bytes do not: the
+// worker that stored it has noted before what the host declares, maybe since m was read.
+func (p *Preparer) adoptType(ctx context.Context, m store.Message, piece *piece) error {
+	if _, accepted := acceptedType(piece.Record.ContentType); accepted || piece.Picture {
+		return nil
+	}
+	m, err := p.Store.Message(ctx, m.Account, m.SID)
+	switch {
+	case err != nil:
+		return err
+	case !m.Deleted.IsZero():
+		return store.ErrDeleted
+	}
+	if noted, ok := m.Outgoing.Types[piece.Index]; ok {
+		piece.Record.ContentType = noted
+	}
+	return nil
 }
 
 // trouble turns what kept a medium from being downloaded into what ends its message,

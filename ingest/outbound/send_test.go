@@ -180,6 +180,7 @@ func TestSweepSend(t *testing.T) {
 	storetest.Sweep(t, storetest.Scenario{
 		Secret: ingesttest.Secret,
 		Open: func(t *testing.T) store.Bucket {
+			h.Fresh()
 			before = len(h.Twilio.Accepted())
 			h.Twilio.Script(quiet(simulate.Outcome{}))
 			form := ingesttest.Form()
@@ -288,6 +289,7 @@ func TestSweepSendAgain(t *testing.T) {
 	storetest.Sweep(t, storetest.Scenario{
 		Secret: ingesttest.Secret,
 		Open: func(t *testing.T) store.Bucket {
+			h.Fresh()
 			accepted, posted = len(h.Twilio.Accepted()), h.Twilio.Calls(simulate.CreateMessage)
 			h.Twilio.Script(simulate.Outcome{Refuse: 500}, quiet(simulate.Outcome{}))
 			form := ingesttest.Form()

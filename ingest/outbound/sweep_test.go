@@ -104,6 +104,7 @@ func TestSweepPrepare(t *testing.T) {
 	storetest.Sweep(t, storetest.Scenario{
 		Secret: ingesttest.Secret,
 		Open: func(t *testing.T) store.Bucket {
+			h.Fresh()
 			sid = h.Post(ingesttest.Form(host.URL+"/a.jpg", host.URL+"/calendar"))
 			d = h.Take()
 			return storetest.OpenDir(t)
@@ -122,6 +123,35 @@ func TestSweepPrepare(t *testing.T) {
 	})
 }
 
+// TestInterleavedPrepare: two workers prepare the same message, each in the middle when
+// the other one takes a step. The message is ready whatever the steps are, with the type
+// that only the host tells.
+func TestInterleavedPrepare(t *testing.T) {
+	h := ingesttest.New(t)
+	host := h.Shelf(map[string]ingesttest.File{"/calendar": {Data: []byte("some text"), ContentType: "text/calendar"}})
+	interleaved := func(at, half int) (calls int) {
+		b := storetest.OpenDir(t)
+		h.Fresh()
+		sid := h.Post(ingesttest.Form(host.URL + "/calendar"))
+		d := h.Take()
+		work := func(ctx context.Context, b store.Bucket) error { return h.Attempt(d)(ctx, b) }
+		calls, _ = storetest.Interleave(t, b, work, work, at, half)
+		m, err := store.New(b, nil).Message(t.Context(), h.Account, sid)
+		if err != nil || m.Outgoing.Ready == 0 || m.Outgoing.Failure != nil || m.Status != "queued" {
+			t.Errorf("calls %d and %d: message %+v, %+v, %v", at, half, m, m.Outgoing, err)
+		}
+		if ready := h.ReadyOf(sid); len(ready.Media) != 1 || ready.Media[0].ContentType != "text/calendar" {
+			t.Errorf("calls %d and %d: ready %+v", at, half, ready)
+		}
+		return calls
+	}
+	for at, calls := 1, 1; at <= calls; at++ {
+		for half := 1; half <= calls; half++ {
+			calls = interleaved(at, half)
+		}
+	}
+}
+
 // TestSweepFailure does the same with a message of which one medium cannot be had.
 func TestSweepFailure(t *testing.T) {
 	h := ingesttest.New(t)
@@ -132,6 +162,7 @@ func TestSweepFailure(t *testing.T) {
 	storetest.Sweep(t, storetest.Scenario{
 		Secret: ingesttest.Secret,
 		Open: func(t *testing.T) store.Bucket {
+			h.Fresh()
 			sid = h.Post(ingesttest.Form(host.URL+"/a.jpg", host.URL+"/gone"))
 			d = h.Take()
 			return storetest.OpenDir(t)
@@ -171,7 +202,7 @@ func TestSweepErase(t *testing.T) {
 	var sids []string
 	storetest.Sweep(t, storetest.Scenario{
 		Secret: ingesttest.Secret,
-		Open:   func(t *testing.T) store.Bucket { sids = nil; return storetest.OpenDir(t) },
+		Open:   func(t *testing.T) store.Bucket { h.Fresh(); sids = nil; return storetest.OpenDir(t) },
 		Prepare: func(ctx context.Context, b store.Bucket) error {
 			var last store.MessageSID
 			for _, path := range []string{"/a.jpg", "/nowhere", "/a.jpg"} {
@@ -210,6 +241,7 @@ func TestSweepErased(t *testing.T) {
 	storetest.Sweep(t, storetest.Scenario{
 		Secret: ingesttest.Secret,
 		Open: func(t *testing.T) store.Bucket {
+			h.Fresh()
 			h.Post(formTo(erasedNumber, host.URL+"/a.jpg"))
 			d = h.Take()
 			return storetest.OpenDir(t)

@@ -149,13 +149,15 @@ func (r *Remover) bury(ctx context.Context, ref store.MediaRef, at time.Time) (s
 }
 
 // ClearUp removes what a try that was late has stored of a message, of which m is the
-// tombstone, and what it has announced. Media that are no tombstones yet it leaves to the
-// Job that deletes the message. It returns [store.ErrDeleted] when that is done.
-func (r *Remover) ClearUp(ctx context.Context, m store.Message) error {
+// tombstone, and what it has announced: what the tombstone names, and the given facts, which
+// an earlier try of the same Job may have announced before its process died. Media that are
+// no tombstones yet it leaves to the Job that deletes the message. It returns
+// [store.ErrDeleted] when that is done.
+func (r *Remover) ClearUp(ctx context.Context, m store.Message, besides ...feed.Fact) error {
 	if err := r.Store.DeleteAllBlobs(ctx, m.Account, m.SID); err != nil {
 		return err
 	}
-	if err := r.Feed.Clear(ctx, m); err != nil {
+	if err := r.Feed.Clear(ctx, m, besides...); err != nil {
 		return err
 	}
 	return store.ErrDeleted

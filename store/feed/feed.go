@@ -128,20 +128,8 @@ func (f *Feed) EraseMedia(ctx context.Context, m store.Media) error {
 			return err
 		}
 	}
-	m, err := f.announceMedia(ctx, m, last)
-	if err != nil {
-		return err
-	}
-	// What was noted since m was read, and before it said that the deletion is announced.
-	// Whoever notes something later takes it back.
-	for _, fact := range ofMedia(m) {
-		if fact.Type != stream.EventDeleted {
-			if err := f.Withdraw(ctx, fact); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	_, err := f.announceMedia(ctx, m, last)
+	return err
 }
 
 func (f *Feed) announceMedia(ctx context.Context, m store.Media, facts []Fact) (store.Media, error) {
@@ -193,10 +181,11 @@ func (f *Feed) Withdraw(ctx context.Context, facts ...Fact) error {
 
 // Clear takes out of the feed what must not outlive a message, of which m is the
 // tombstone: everything of one that was erased, and of any other the text, the numbers
-// and the links to its media. Doing it again is harmless.
-func (f *Feed) Clear(ctx context.Context, m store.Message) error {
+// and the links to its media. Besides are facts that the caller may have announced and no
+// record implies. Doing it again is harmless.
+func (f *Feed) Clear(ctx context.Context, m store.Message, besides ...Fact) error {
 	if m.Erased {
-		return f.Withdraw(ctx, f.ofMessage(m)...)
+		return f.Withdraw(ctx, append(f.ofMessage(m), besides...)...)
 	}
 	return f.WithdrawPrivate(ctx, m)
 }

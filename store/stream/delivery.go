@@ -195,7 +195,9 @@ func (s *Streams) deliver(ctx context.Context, msg jetstream.Msg) (*Delivery, er
 	if ctx.Err() != nil {
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullWait)
 		defer cancel()
-		return nil, errors.Join(ctx.Err(), d.Nak(back, 0))
+		// The other requests of a process that stops have ended by then. Otherwise the
+		// Job would come to one after the other, each time as another attempt.
+		return nil, errors.Join(ctx.Err(), d.Nak(back, pullWait))
 	}
 	return d, nil
 }

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,39 @@ func TestGivenBackOverRestart(t *testing.T) {
 	conn, _ = inProcess(t, options)
 	if d := next(t, open(t, conn, stream.Options{})); d.Job != job(t, 1) || d.Attempt != 2 {
 		t.Errorf("job of %s, attempt %d", d.Message, d.Attempt)
+	}
+}
+
+// TestGivenBackByOne: a Job that comes while many callers stop waiting is given back
+// once, not by one after the other: each time would count as a try.
+func TestGivenBackByOne(t *testing.T) {
+	conn := storetest.StartNATS(t)
+	s := open(t, conn, stream.Options{})
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	for range 16 {
+		waiting.Go(func() {
+			if d, err := s.Next(ctx); err == nil {
+				t.Errorf("job of %s is taken after the end", d.Message)
+			}
+		})
+	}
+	for requests := 0; requests < 16; { // until all have arrived at the server
+		worker, err := js.Consumer(t.Context(), "MMS_JOBS", "worker")
+		if err != nil {
+			t.Fatal(err)
+		}
+		requests = worker.CachedInfo().NumWaiting
+	}
+	stop()
+	publish(t, s, 1)
+	waiting.Wait()
+	if d := next(t, s); d.Attempt > 2 {
+		t.Errorf("attempt %d; want the first or second", d.Attempt)
 	}
 }
 

@@ -1,12 +1,12 @@
-package inbound_test
+package outbound_test
 
 import (
-	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,21 +17,21 @@ import (
 	"mmspipe/store/stream"
 )
 
-// relayed are handlers that hand outgoing messages to the provider.
-func relayed(t *testing.T, h *ingesttest.House) *ingesttest.Rooms {
-	t.Helper()
-	h.Setup.Relay, h.Setup.Settle = true, time.Nanosecond
-	h.Setup.PublicURL = h.URL(h.Webhook).JoinPath("/../..")
-	return h.Rooms(storetest.OpenDir(t))
+// told is the form of a message without media whose client wants to be told.
+func told() url.Values {
+	form := ingesttest.Form()
+	form.Set("StatusCallback", "https://app.example.com/status")
+	return form
 }
 
-// posted is the Job of a message that a client posts.
-func posted(h *ingesttest.House) *stream.Delivery {
-	h.Helper()
-	form := url.Values{
-		"To": {"+15005550200"}, "From": {"+15005550300"}, "Body": {"the text"}, "StatusCallback": {"https://app.example.com/status"},
+// messageSID parses a SID.
+func messageSID(t *testing.T, text string) store.MessageSID {
+	t.Helper()
+	sid, err := store.ParseMessageSID(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return h.Deliver(stream.NewOutbound(store.NewOutgoing(h.Account, store.NewMessageSID(false), form, time.Now().UTC())))
+	return sid
 }
 
 // wantTold takes the Job that tells the client a status of its message.
@@ -49,45 +49,45 @@ func wantTold(h *ingesttest.House, sid store.MessageSID, status string) {
 // its sending is noted and after; one of a message that is gone does nothing, and one
 // of the provider's own name for it is not taken for a message sent elsewhere.
 func TestRelayedCallbacks(t *testing.T) {
-	h := ingesttest.New(t)
-	r := relayed(t, h)
+	h := sending(t)
+	r := h.Rooms(storetest.OpenDir(t))
 	h.Twilio.Script(simulate.Outcome{Answer: simulate.Reset, Callbacks: []string{}})
-	d := posted(h)
+	h.Post(told())
+	d := h.Take()
 	sid := d.Message
 	if err := r.Handle(t.Context(), d); err == nil { // the answer is lost
 		t.Fatal("a message without an answer is done")
 	}
-	upstream := h.Twilio.Accepted()[0].MessageSID
-	ack(h, r, callback(h, sid.String(), upstream, "sent"))
-	m := message(h, r, sid)
-	if m.Outgoing.Upstream.String() != upstream || !m.Outgoing.Intent.IsZero() || m.Status != "sent" || m.DateSent.IsZero() {
+	upstream := messageSID(t, h.Twilio.Accepted()[0].MessageSID)
+	callback(h, r, sid, upstream, "sent")
+	m := h.Message(r, sid)
+	if m.Outgoing.Upstream != upstream || !m.Outgoing.Intent.IsZero() || m.Status != "sent" || m.DateSent.IsZero() {
 		t.Errorf("%s, %+v", m.Status, m.Outgoing)
 	}
 	wantTold(h, sid, "sent")
-	try(h, r, d)
+	h.Done(r, d)
 	if len(h.Twilio.Accepted()) != 1 {
 		t.Errorf("%d accepted", len(h.Twilio.Accepted()))
 	}
-	try(h, r, callback(h, upstream, upstream, "delivered"))
-	if m := message(h, r, sid); m.Status != "delivered" || h.Twilio.Calls(simulate.FetchMessage) != 0 {
+	callback(h, r, upstream, upstream, "delivered")
+	if m := h.Message(r, sid); m.Status != "delivered" || h.Twilio.Calls(simulate.FetchMessage) != 0 {
 		t.Errorf("%s after %d calls", m.Status, h.Twilio.Calls(simulate.FetchMessage))
 	}
 	wantTold(h, sid, "delivered")
 	if _, err := r.Store.DeleteMessage(t.Context(), h.Account, sid, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	events := len(h.EventTypes(sid.String()))
-	try(h, r, callback(h, sid.String(), upstream, "read"))
-	try(h, r, callback(h, "MM00000000000000000000000000000404", upstream, "read"))
-	if got := len(h.EventTypes(sid.String())); got != events {
-		t.Errorf("%d events after it was deleted, want %d", got, events)
-	}
+	// Only the ready event goes with the text that is in it.
+	left := slices.DeleteFunc(h.EventTypes(sid.String()), func(kind string) bool { return kind == stream.EventReady })
+	callback(h, r, sid, upstream, "read")
+	callback(h, r, messageSID(t, "MM00000000000000000000000000000404"), upstream, "read")
+	wantEvents(t, h, sid, left...)
 }
 
 // TestCallbackBeforeAnswer: the callback of a message is worked on before the provider's
 // answer comes, which is then known already: it is sent once, and nothing moves backwards.
 func TestCallbackBeforeAnswer(t *testing.T) {
-	h := ingesttest.New(t)
+	h := sending(t)
 	proxy := httputil.NewSingleHostReverseProxy(h.URL(h.Twilio.Origin()))
 	accepted, answer := make(chan struct{}), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -101,20 +101,21 @@ func TestCallbackBeforeAnswer(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	h.Setup.Upstream = h.URL(server.URL)
-	r := relayed(t, h)
+	r := h.Rooms(storetest.OpenDir(t))
 	h.Twilio.Script(simulate.Outcome{Callbacks: []string{}})
-	d := posted(h)
+	h.Post(told())
+	d := h.Take()
 	sent := make(chan error)
 	go func() { sent <- r.Handle(t.Context(), d) }()
 	<-accepted
-	upstream := h.Twilio.Accepted()[0].MessageSID
-	try(h, r, callback(h, d.Message.String(), upstream, "delivered"))
+	upstream := messageSID(t, h.Twilio.Accepted()[0].MessageSID)
+	callback(h, r, d.Message, upstream, "delivered")
 	close(answer)
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
-	m := message(h, r, d.Message)
-	if m.Outgoing.Upstream.String() != upstream || !m.Outgoing.Intent.IsZero() || m.Status != "delivered" || m.DateSent.IsZero() || m.Outgoing.Failure != nil {
+	m := h.Message(r, d.Message)
+	if m.Outgoing.Upstream != upstream || !m.Outgoing.Intent.IsZero() || m.Status != "delivered" || m.DateSent.IsZero() || m.Outgoing.Failure != nil {
 		t.Errorf("%s, %+v", m.Status, m.Outgoing)
 	}
 	var sents int
@@ -131,24 +132,20 @@ func TestCallbackBeforeAnswer(t *testing.T) {
 // TestMistakenCallback: of two messages that are alike one was taken for the other. The
 // callback that tells is heard, and comes to an end.
 func TestMistakenCallback(t *testing.T) {
-	h := ingesttest.New(t)
-	r := relayed(t, h)
+	h := sending(t)
+	r := h.Rooms(storetest.OpenDir(t))
 	h.Twilio.Script(simulate.Outcome{Refuse: http.StatusTooManyRequests})
-	d := posted(h)
+	h.Post(told())
+	d := h.Take()
 	if err := r.Handle(t.Context(), d); err == nil {
 		t.Fatal("a message that was not taken is done")
 	}
-	const taken = "MMa0000000000000000000000000000001"
-	theirs, err1 := store.ParseMessageSID(taken)
-	another, err2 := store.ParseMessageSID("MMa0000000000000000000000000000002")
-	if err := errors.Join(err1, err2); err != nil {
+	taken, another := messageSID(t, "MMa0000000000000000000000000000001"), messageSID(t, "MMa0000000000000000000000000000002")
+	if _, err := r.Store.Claim(t.Context(), h.Account, taken, another); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Store.Claim(t.Context(), h.Account, theirs, another); err != nil {
-		t.Fatal(err)
-	}
-	try(h, r, callback(h, d.Message.String(), taken, "delivered"))
-	if m := message(h, r, d.Message); m.Status != "delivered" || !m.Outgoing.Upstream.IsZero() {
+	callback(h, r, d.Message, taken, "delivered")
+	if m := h.Message(r, d.Message); m.Status != "delivered" || !m.Outgoing.Upstream.IsZero() {
 		t.Errorf("%s, %+v", m.Status, m.Outgoing)
 	}
 }
