@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"mmspipe/ingest/fetch/freshness"
 )
 
 // draftPrefix begins the names of files that are being written.
@@ -151,7 +153,7 @@ func (c *Cache) find(key string) (*entry, *os.File) {
 	}
 	e := element.Value.(*entry)
 	file, err := os.Open(c.path(key))
-	if err != nil || !e.fresh(c.now()) && !hasValidator(e.Header) {
+	if err != nil || !e.fresh(c.now()) && !freshness.HasValidator(e.Header) {
 		c.remove(element)
 		return nil, nil
 	}
@@ -175,11 +177,11 @@ func (c *Cache) draft(key string, requested time.Time, response *http.Response) 
 	if response.StatusCode != http.StatusOK {
 		return nil
 	}
-	if !storable(response.Header, requested) || !delimited(response) {
+	if !freshness.Storable(response.Header, requested) || !delimited(response) {
 		c.forget(key)
 		return nil
 	}
-	return c.create(key, record{Header: remember(response.Header), Requested: requested})
+	return c.create(key, record{Header: freshness.Fields(response.Header), Requested: requested})
 }
 
 // create begins an entry. It is nil where that fails.
@@ -219,8 +221,8 @@ func (c *Cache) put(key string, r record, name string) bool {
 // longer. It returns what they are now. This is in memory alone: after a restart
 // the entry is stale once more, as it was before its host was asked.
 func (c *Cache) renew(key string, s *stored, requested time.Time, notModified http.Header) http.Header {
-	header := freshen(s.Header, notModified)
-	if !storable(header, requested) {
+	header := freshness.Update(s.Header, notModified)
+	if !freshness.Storable(header, requested) {
 		c.forget(key)
 		return header
 	}

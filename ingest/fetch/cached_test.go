@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/guard"
 )
 
 // TestNeverKept: only what came whole is kept, and no failure is.
@@ -412,7 +413,7 @@ func BenchmarkFresh(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			allows, err := fetch.ParseAllow("127.0.0.0/8:" + server.URL[strings.LastIndexByte(server.URL, ':')+1:])
+			allows, err := guard.Parse("127.0.0.0/8:" + server.URL[strings.LastIndexByte(server.URL, ':')+1:])
 			if err != nil {
 				b.Fatal(err)
 			}

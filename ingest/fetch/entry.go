@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"mmspipe/ingest/fetch/freshness"
 )
 
 // blockSize is what the record of an entry takes at the beginning of its file. The
@@ -21,7 +23,7 @@ const blockSize = 4 << 10
 // record is what is known of a stored response. The URL is not in it: its query
 // may be a secret.
 type record struct {
-	Header    http.Header // see remembered
+	Header    http.Header // see freshness.Fields
 	Requested time.Time
 	Size      int64
 	SHA256    []byte // of the body
@@ -62,7 +64,7 @@ func parseRecord(block []byte) (record, error) {
 // fresh tells whether the response may be used without asking its host. One from
 // the future, because the clock was set back, may not.
 func (r record) fresh(now time.Time) bool {
-	return !now.Before(r.Requested) && now.Before(expiry(r.Header, r.Requested))
+	return !now.Before(r.Requested) && now.Before(freshness.Until(r.Header, r.Requested))
 }
 
 // stored is an entry that is open and has been checked. It stays whole when its

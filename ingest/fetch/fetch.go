@@ -64,6 +64,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mmspipe/ingest/guard"
 )
 
 const (
@@ -78,10 +80,10 @@ const (
 
 // Options bound a [Fetcher]. Zero values mean the defaults.
 type Options struct {
-	Upstream *url.URL // origin that may be dialled first, and gets credentials; none if nil
-	Allow    []Allow  // addresses that may be dialled besides public ones
-	MaxBytes int64    // of a body; 32 MiB
-	Cache    *Cache   // of FetchCached; none if nil
+	Upstream *url.URL      // origin that may be dialled first, and gets credentials; none if nil
+	Allow    []guard.Allow // addresses that may be dialled besides public ones
+	MaxBytes int64         // of a body; 32 MiB
+	Cache    *Cache        // of FetchCached; none if nil
 
 	// Slots is how many fetches run at once; 16. No host, by name and port of the
 	// first URL, has more than half of them. A caller waits for a full host only
@@ -177,7 +179,7 @@ func New(o Options) *Fetcher {
 	return &Fetcher{
 		o: o, hosts: newHosts(o.Slots, o.Patience, o.IdleTimeout),
 		upstream: transport(dialer.DialContext, o.ConnectTimeout),
-		guarded:  transport(guard(o.Allow).dial(dialer), o.ConnectTimeout),
+		guarded:  transport(guard.Dial(o.Allow, dialer), o.ConnectTimeout),
 	}
 }
 
@@ -414,7 +416,7 @@ func (e *Error) because(parent, ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
 		e.Reason, e.Err = Timeout, cause
-	case errors.Is(err, ErrForbidden):
+	case errors.Is(err, guard.ErrForbidden):
 		e.Reason = ForbiddenAddress
 	case ofNetwork && network.Timeout():
 		e.Reason, e.Err = Timeout, spoken(err)

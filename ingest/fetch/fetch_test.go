@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/guard"
 )
 
 // serve runs a handler on loopback and returns its origin.
@@ -52,13 +53,13 @@ func raw(t *testing.T, answer string) string {
 }
 
 // allow permits the ports of these origins on loopback, as an operator would.
-func allow(t *testing.T, origins ...string) []fetch.Allow {
+func allow(t *testing.T, origins ...string) []guard.Allow {
 	t.Helper()
 	var entries []string
 	for _, o := range origins {
 		entries = append(entries, "127.0.0.0/8:"+parse(t, o).Port())
 	}
-	a, err := fetch.ParseAllow(strings.Join(entries, ","))
+	a, err := guard.Parse(strings.Join(entries, ","))
 	if err != nil {
 		t.Fatal(err)
 	}

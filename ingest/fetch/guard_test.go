@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/guard"
 )
 
 // counted listens and counts the connections that nobody should make.
@@ -118,7 +118,7 @@ func TestRebinding(t *testing.T) {
 	var answers [][]byte
 	resolve(t, func() []byte { answer := answers[0]; answers = answers[1:]; return answer })
 
-	allows, err := fetch.ParseAllow("127.0.0.1/32:" + port)
+	allows, err := guard.Parse("127.0.0.1/32:" + port)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestUnreachable(t *testing.T) {
 	origin := "http://" + closed.Addr().String()
 	closed.Close()
 	resolve(t, func() []byte { return []byte{127, 0, 0, 2, 127, 0, 0, 1} })
-	allows, err := fetch.ParseAllow("127.0.0.1/32:" + parse(t, origin).Port())
+	allows, err := guard.Parse("127.0.0.1/32:" + parse(t, origin).Port())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,33 +190,4 @@ func resolve(t *testing.T, next func() []byte) {
 		}()
 		return client, nil
 	}}
-}
-
-func TestParseAllowMistakes(t *testing.T) {
-	_, err := fetch.ParseAllow("10.0.0.0/8:80,nonsense,10.0.0.0/99:80,10.0.0.0/8:0,10.0.0.1:80,::ffff:10.0.0.0/104:80")
-	for _, entry := range []string{"nonsense", "10.0.0.0/99:80", "10.0.0.0/8:0", "10.0.0.1:80", "::ffff:10.0.0.0/104:80"} {
-		if err == nil || !strings.Contains(err.Error(), entry) {
-			t.Errorf("error %v does not name %s", err, entry)
-		}
-	}
-}
-
-func FuzzParseAllow(f *testing.F) {
-	for _, s := range []string{"127.0.0.0/8:9000", "10.0.0.0/8:443,[fd00::/8]:80", ":", "/:", "1.2.3.4:80", "[::/0]:65536"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		allows, err := fetch.ParseAllow(s)
-		if err != nil {
-			return
-		}
-		var again []string
-		for _, a := range allows {
-			again = append(again, fmt.Sprintf("[%s]:%d", a.Prefix, a.Port))
-		}
-		same, err := fetch.ParseAllow(strings.Join(again, ","))
-		if err != nil || len(same) != len(allows) {
-			t.Fatalf("%q read again: %v, %v", again, same, err)
-		}
-	})
 }

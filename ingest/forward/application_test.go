@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"mmspipe/ingest/fetch"
 	"mmspipe/ingest/forward"
+	"mmspipe/ingest/guard"
 	"mmspipe/ingest/ingesttest"
 	"mmspipe/ingest/receive"
 	"mmspipe/ingest/signature"
@@ -25,7 +25,7 @@ type application struct {
 	testing.TB
 	server *httptest.Server
 	url    *url.URL
-	allow  []fetch.Allow
+	allow  []guard.Allow
 
 	mu    sync.Mutex
 	posts []post
@@ -52,7 +52,7 @@ func newApplication(t testing.TB) *application {
 	if a.url, err = url.Parse(a.server.URL + "/sms?shop=7"); err != nil {
 		t.Fatal(err)
 	}
-	if a.allow, err = fetch.ParseAllow("127.0.0.0/8:" + a.url.Port()); err != nil {
+	if a.allow, err = guard.Parse("127.0.0.0/8:" + a.url.Port()); err != nil {
 		t.Fatal(err)
 	}
 	return a

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/guard"
 	"mmspipe/ingest/signature"
 )
 
@@ -56,12 +56,12 @@ type Client struct {
 
 // NewClient returns a Client that posts to public addresses on ports 80 and 443 and to
 // those of allow.
-func NewClient(allow []fetch.Allow) *Client {
+func NewClient(allow []guard.Allow) *Client {
 	return &Client{
 		client: &http.Client{
 			Timeout: postTimeout,
 			Transport: &http.Transport{
-				DialContext:            fetch.Guard(allow, net.Dialer{Timeout: connectTimeout}),
+				DialContext:            guard.Dial(allow, net.Dialer{Timeout: connectTimeout}),
 				TLSHandshakeTimeout:    connectTimeout,
 				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 				ForceAttemptHTTP2:      true,
@@ -174,7 +174,7 @@ func readAnswer(response *http.Response) Answer {
 
 // reason is why there is no answer, in words that quote nothing of the request.
 func reason(err error) string {
-	if errors.Is(err, fetch.ErrForbidden) {
+	if errors.Is(err, guard.ErrForbidden) {
 		return "its address is not to be connected to; MMSPIPE_FETCH_ALLOW permits exceptions"
 	}
 	if trouble, ok := errors.AsType[net.Error](err); ok && trouble.Timeout() {

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"mmspipe/ingest/fetch"
 	"mmspipe/ingest/forward"
+	"mmspipe/ingest/guard"
 	"mmspipe/ingest/signature"
 )
 
@@ -26,7 +26,7 @@ func start(t *testing.T, handler http.HandlerFunc) (*url.URL, *forward.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allow, err := fetch.ParseAllow("127.0.0.0/8:" + u.Port())
+	allow, err := guard.Parse("127.0.0.0/8:" + u.Port())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/guard"
 	"mmspipe/ingest/receive"
 	"mmspipe/ingest/simulate"
 	"mmspipe/store"
@@ -93,7 +93,7 @@ func (h *House) URL(s string) *url.URL {
 // Permit lets workers fetch from an origin on loopback.
 func (h *House) Permit(origin string) {
 	h.Helper()
-	allow, err := fetch.ParseAllow("127.0.0.0/8:" + h.URL(origin).Port())
+	allow, err := guard.Parse("127.0.0.0/8:" + h.URL(origin).Port())
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"mmspipe/ingest"
 	"mmspipe/ingest/fetch"
 	"mmspipe/ingest/forward"
+	"mmspipe/ingest/guard"
 	"mmspipe/ingest/inbound"
 	"mmspipe/ingest/media"
 	"mmspipe/ingest/operate"
@@ -30,7 +31,7 @@ type Setup struct {
 	Accounts  ingest.Accounts
 	Upstream  *url.URL
 	NoAPI     bool // the provider's API is not asked for what is not known here
-	Allow     []fetch.Allow
+	Allow     []guard.Allow
 	Profile   resize.Profile
 	Route     outbound.Route
 	PublicURL *url.URL

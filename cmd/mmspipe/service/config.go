@@ -4,7 +4,7 @@ import (
 	"net/url"
 	"time"
 
-	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/guard"
 	"mmspipe/ingest/outbound"
 	"mmspipe/resize"
 	"mmspipe/store"
@@ -32,7 +32,7 @@ type Config struct {
 	Upstream       *url.URL // origin of the provider's API
 	Relay          bool     // send outgoing messages when they are ready
 	DeleteUpstream bool     // delete the provider's copies after [operator.UpstreamGrace]
-	FetchAllow     []fetch.Allow
+	FetchAllow     []guard.Allow
 	MaxMedia       int64 // bytes of a medium at most
 	Profile        resize.Profile
 	Region         number.Region  // where numbers without a country code are

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"mmspipe/cmd/mmspipe/service"
-	"mmspipe/ingest/fetch"
+	"mmspipe/ingest/guard"
 	"mmspipe/ingest/outbound"
 	"mmspipe/resize"
 	"mmspipe/store"
@@ -45,7 +45,7 @@ func (s Settings) Parse() (service.Config, Log, error) {
 	c.Upstream = parsed(&m, "upstream", s.Upstream, parseOrigin)
 	c.Relay = parsed(&m, "relay", s.Relay, strconv.ParseBool)
 	c.DeleteUpstream = parsed(&m, "delete-upstream", s.DeleteUpstream, strconv.ParseBool)
-	c.FetchAllow = parsed(&m, "fetch-allow", s.FetchAllow, fetch.ParseAllow)
+	c.FetchAllow = parsed(&m, "fetch-allow", s.FetchAllow, guard.Parse)
 	c.MaxMedia = parsed(&m, "max-media", s.MaxMedia, parseBytes)
 	c.Profile = parsed(&m, "profile", s.Profile, resize.ProfileNamed)
 	c.Region = parsed(&m, "region", s.Region, number.ParseRegion)

@@ -1,4 +1,8 @@
-package fetch
+// Package guard keeps connections inside what may be reached: public addresses on
+// ports 80 and 443, and exceptions that the operator names. It looks at the address
+// that is about to be dialled, so that no name, redirect or spelling leads past it.
+// A proxy would: whoever dials through the guard uses none.
+package guard
 
 import (
 	"context"
@@ -21,9 +25,9 @@ type Allow struct {
 	Port   uint16
 }
 
-// ParseAllow reads "10.0.0.0/8:9000,[fd00::/8]:443". The error names every entry
+// Parse reads "10.0.0.0/8:9000,[fd00::/8]:443". The error names every entry
 // that is wrong.
-func ParseAllow(s string) ([]Allow, error) {
+func Parse(s string) ([]Allow, error) {
 	var allows []Allow
 	var mistakes []error
 	for entry := range strings.SplitSeq(s, ",") {
@@ -51,9 +55,8 @@ func ParseAllow(s string) ([]Allow, error) {
 	return allows, errors.Join(mistakes...)
 }
 
-// guard decides which addresses may be dialled: public ones on ports 80 and 443,
-// and its exceptions.
-type guard []Allow
+// exceptions are what may be dialled beside public addresses on ports 80 and 443.
+type exceptions []Allow
 
 // public knows IANA's special purpose registries, and nothing of IPv6 outside
 // global unicast: so NAT64, IPv4-mapped and unique local addresses are refused
@@ -62,13 +65,13 @@ var public = ssrf.New()
 
 // control is a net.Dialer's ControlContext: address is the one that is about to
 // be connected to.
-func (g guard) control(_ context.Context, network, address string, c syscall.RawConn) error {
+func (e exceptions) control(_ context.Context, network, address string, c syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrForbidden, address)
 	}
 	ip := to.Addr().Unmap().WithZone("")
-	if slices.ContainsFunc(g, func(a Allow) bool { return a.Port == to.Port() && a.Prefix.Contains(ip) }) {
+	if slices.ContainsFunc(e, func(a Allow) bool { return a.Port == to.Port() && a.Prefix.Contains(ip) }) {
 		return nil
 	}
 	if err := public.Safe(network, netip.AddrPortFrom(ip, to.Port()).String(), c); err != nil || isISATAP(ip) {
@@ -80,22 +83,22 @@ func (g guard) control(_ context.Context, network, address string, c syscall.Raw
 // ErrForbidden is wrapped by the error of a connection that the guard refused.
 var ErrForbidden = errors.New("the address is not to be connected to")
 
-// Guard returns the DialContext of a dialer that connects to public addresses on
-// ports 80 and 443 and to those of allow, and to no other: for whoever sends
-// something to an address that is not trusted. What it refuses is [ErrForbidden].
-func Guard(allow []Allow, dialer net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return guard(allow).dial(dialer)
+// Dial returns the DialContext of a dialer that connects to public addresses on
+// ports 80 and 443 and to those of allow, and to no other. It wraps [ErrForbidden]
+// where all addresses of a name are refused.
+func Dial(allow []Allow, dialer net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return exceptions(allow).dial(dialer)
 }
 
 // dial returns the DialContext of a dialer behind the guard. A name is forbidden
 // if all of its addresses are: where one is refused, such as that of a NAT64, and
 // another one does not answer, the second may do so at another time.
-func (g guard) dial(dialer net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+func (e exceptions) dial(dialer net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		var permitted atomic.Bool
 		dialer := dialer
 		dialer.ControlContext = func(ctx context.Context, network, address string, c syscall.RawConn) error {
-			err := g.control(ctx, network, address, c)
+			err := e.control(ctx, network, address, c)
 			if err == nil {
 				permitted.Store(true)
 			}

@@ -1,4 +1,7 @@
-package fetch
+// Package freshness says how long an HTTP response may be used again: the part of
+// RFC 9111 that looks at header fields alone. It holds no response and asks no
+// host.
+package freshness
 
 import (
 	"maps"
@@ -21,13 +24,14 @@ const (
 	heuristicMost  = time.Hour
 )
 
-// remembered are the header fields that a response is judged by and served with.
-var remembered = []string{"Age", "Cache-Control", "Content-Type", "Date", "Etag", "Expires", "Last-Modified", "Vary"}
+// fields are the header fields that a response is judged by and served with.
+var fields = []string{"Age", "Cache-Control", "Content-Type", "Date", "Etag", "Expires", "Last-Modified", "Vary"}
 
-// remember returns those fields alone.
-func remember(h http.Header) http.Header {
+// Fields returns those of a response's header fields that its freshness depends on
+// and that it is served with again.
+func Fields(h http.Header) http.Header {
 	kept := http.Header{}
-	for _, name := range remembered {
+	for _, name := range fields {
 		if values := h.Values(name); len(values) > 0 {
 			kept[name] = slices.Clone(values)
 		}
@@ -35,17 +39,17 @@ func remember(h http.Header) http.Header {
 	return kept
 }
 
-// freshen returns the fields of a stored response after a 304: those it names are
+// Update returns the fields of a stored response after a 304: those it names are
 // replaced (RFC 9111 section 3.2). Age and Date are of one message.
-func freshen(old, notModified http.Header) http.Header {
+func Update(old, notModified http.Header) http.Header {
 	h := old.Clone()
 	h.Del("Age")
 	h.Del("Date")
-	maps.Copy(h, remember(notModified))
+	maps.Copy(h, Fields(notModified))
 	return h
 }
 
-// directives reads Cache-Control. It is nil where that can not be read, or forbids
+// directives reads Cache-Control. It is nil where that cannot be read, or forbids
 // a cache that serves several accounts to keep the response: no-store and private
 // (RFC 9111 sections 5.2.2.5 and 5.2.2.7), the latter even if only of some fields.
 func directives(h http.Header) *cacheobject.ResponseCacheDirectives {
@@ -59,20 +63,22 @@ func directives(h http.Header) *cacheobject.ResponseCacheDirectives {
 	return d
 }
 
-// storable tells whether a response with these fields may be kept, and is worth
+// Storable reports whether a response with these fields may be kept, and is worth
 // it. Only Vary: * excludes one: the fields of our requests are always the same
 // (RFC 9111 section 4.1).
-func storable(h http.Header, requested time.Time) bool {
+func Storable(h http.Header, requested time.Time) bool {
 	varies := slices.ContainsFunc(h.Values("Vary"), func(v string) bool { return strings.Contains(v, "*") })
-	return !varies && directives(h) != nil && (hasValidator(h) || requested.Before(expiry(h, requested)))
+	return !varies && directives(h) != nil && (HasValidator(h) || requested.Before(Until(h, requested)))
 }
 
-// hasValidator tells whether a host can be asked if a response is still valid.
-func hasValidator(h http.Header) bool { return h.Get("Etag") != "" || h.Get("Last-Modified") != "" }
+// HasValidator reports whether a host can be asked if a response is still valid: it
+// has an ETag or a Last-Modified date.
+func HasValidator(h http.Header) bool { return h.Get("Etag") != "" || h.Get("Last-Modified") != "" }
 
-// expiry is until when a response to a request of that time is fresh (RFC 9111
-// section 4.2.3): its age is what Date or Age say, whichever is more.
-func expiry(h http.Header, requested time.Time) time.Time {
+// Until returns when a response to a request of that time stops being fresh (RFC
+// 9111 section 4.2.3). Its age is what Date or Age say, whichever is more. A
+// response that is never fresh gets the time it was made or an earlier one.
+func Until(h http.Header, requested time.Time) time.Time {
 	since := requested.Add(-age(h))
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
