@@ -2,6 +2,8 @@ package faults_test
 
 import (
 	"bytes"
+	"compress/zlib"
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"image"
@@ -36,7 +38,7 @@ func TestPoison(t *testing.T) {
 	s.mmspipe.args = append([]string{"sh", "-c", `ulimit -d 150000 && exec "$0" "$@"`}, s.mmspipe.args...)
 	s.mmspipe.start()
 	s.awaitReady()
-	poison := flatPNG(t, 6200, 6200)
+	poison := interlacedPNG(t, 6200, 6200)
 	killer := s.Send(simulate.Message{Media: []simulate.Media{{Data: poison, ContentType: "image/png"}}})
 	deaths := 0
 	var after simulate.Sent
@@ -108,7 +110,6 @@ func TestHostileMedia(t *testing.T) {
 		"picture and archive": append(bytes.Clone(photo), "PK\x03\x04 and so on"...),
 		"large":               flatPNG(t, 5000, 5000), // 100 MB decoded
 		"larger":              flatPNG(t, 7000, 7000), // more than may be
-		"nothing":             {},
 		"noise":               bytes.Repeat([]byte("\xff\xd8\xff\xe0noise"), 1000),
 	}
 	var all []simulate.Sent
@@ -118,6 +119,7 @@ func TestHostileMedia(t *testing.T) {
 		}
 	}
 	endless := s.Send(simulate.Message{Media: []simulate.Media{{Data: photo, ContentType: "image/jpeg", Always: simulate.Endless}}})
+	nothing := s.Send(simulate.Message{Media: []simulate.Media{{ContentType: "image/jpeg"}}})
 	honest := s.Send(simulate.Message{Media: []simulate.Media{{Data: photo, ContentType: "image/jpeg"}}})
 	for _, sent := range all {
 		response, body := s.AwaitMedium(sent, 0)
@@ -134,6 +136,9 @@ func TestHostileMedia(t *testing.T) {
 	s.AwaitMedium(honest, 0)
 	if response, _ := s.Get(servicetest.MediaPath(t, honest, 0) + "?variant=us"); response.StatusCode != http.StatusOK {
 		t.Errorf("the true photograph's variant: %s", response.Status)
+	}
+	if response, _ := s.Get(servicetest.MediaPath(t, nothing, 0)); response.StatusCode != http.StatusNotFound {
+		t.Errorf("a medium without a byte: %s", response.Status)
 	}
 	for _, e := range s.AwaitEvents("mms.failed", 1) {
 		if e.Data["messageSid"] != endless.MessageSID || e.Data["reason"] != "too-large" {
@@ -177,6 +182,29 @@ func flatPNG(t *testing.T, width, height int) []byte {
 		t.Fatal(err)
 	}
 	return encoded.Bytes()
+}
+
+// interlacedPNG is a picture of one colour that has to be held whole while it is
+// decoded: its rows come in seven passes (PNG section 8.1).
+func interlacedPNG(t *testing.T, width, height int) []byte {
+	t.Helper()
+	var pixels bytes.Buffer
+	z := zlib.NewWriter(&pixels)
+	for _, pass := range [7]struct{ x, y, dx, dy int }{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}} {
+		row := bytes.Repeat([]byte{0x7f}, 1+4*((width-pass.x+pass.dx-1)/pass.dx))
+		row[0] = 0 // no filter
+		for y := pass.y; y < height; y += pass.dy {
+			if _, err := z.Write(row); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	header := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(width)), uint32(height))
+	header = append(header, 8, 6, 0, 0, 1)
+	return bytes.Join([][]byte{[]byte(pngSignature), chunk("IHDR", header), chunk("IDAT", pixels.Bytes()), chunk("IEND", nil)}, nil)
 }
 
 // chunk is one of a PNG file.
