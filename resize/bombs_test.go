@@ -188,7 +188,7 @@ func TestMain(m *testing.M) {
 }
 
 // defuse fits all bombs, one by one and then all at once, and prints by how much
-// the process grew.
+// the process grew. One by one they meet no race.
 func defuse(memory string) error {
 	limit, err := strconv.ParseInt(memory, 10, 64)
 	if err != nil {
@@ -215,9 +215,11 @@ func defuse(memory string) error {
 		}
 		return nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if err := fit(name); err != nil {
-			return err
+	if !raceDetector {
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			if err := fit(name); err != nil {
+				return err
+			}
 		}
 	}
 	var all sync.WaitGroup
@@ -262,7 +264,7 @@ func TestFitBombs(t *testing.T) {
 	memories := []int64{64 << 20, 512 << 20}
 	if raceDetector {
 		memories = memories[:1]
-		t.Log("FEWER AND SMALLER BOMBS: animations of few pictures, and 64 MiB alone, because of the race detector")
+		t.Log("FEWER AND SMALLER BOMBS: animations of few pictures, all at once, and 64 MiB alone, because of the race detector")
 	}
 	for _, memory := range memories {
 		t.Run(fmt.Sprint(memory>>20, "MiB"), func(t *testing.T) {

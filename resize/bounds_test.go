@@ -172,7 +172,7 @@ func TestFitRefusesAmbiguousHeader(t *testing.T) {
 func TestFitTruncated(t *testing.T) {
 	cuts := 3000
 	if raceDetector {
-		cuts = 300
+		cuts = 100
 		t.Logf("FEWER CUTS: %d of a file, because of the race detector", cuts)
 	}
 	files := withMetadata()
