@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"mmspipe/cmd/mmspipe/doctor"
+	"mmspipe/cmd/mmspipe/operator"
 	"mmspipe/cmd/mmspipe/settings"
 
 	"github.com/dustin/go-humanize/english"
@@ -15,13 +16,14 @@ import (
 
 type doctorCommand struct {
 	settings.Settings `embed:""`
+	reachFlags        `embed:""`
 	JSON              bool   `help:"Print JSON."`
-	File              string `arg:"" optional:"" help:"A captured webhook: the raw HTTP request, with its headers and its body."`
+	File              string `arg:"" optional:"" help:"A webhook that you saved: the raw HTTP request, with its headers and its body."`
 }
 
 // Help is the long form of the subcommand's help.
 func (doctorCommand) Help() string {
-	return "Run it with the settings of mmspipe serve. With a captured webhook it tells which form of the URL and which token its signature was made with, so that nobody has to turn the check off. Without one it checks the set-up: each line says what is wrong and what to do. The exit status is 1 if anything is wrong."
+	return "Run it with the settings of mmspipe serve. Without a file it checks your set-up: each line says what is right, or what is wrong and what to do. With a saved webhook it finds the URL and the token that the webhook was signed with, and prints the setting to change. The exit status is 1 if anything is wrong."
 }
 
 // Run examines a captured webhook or the set-up.
@@ -36,14 +38,13 @@ func (cmd doctorCommand) Run(ctx context.Context, std stdio) error {
 			return err
 		}
 		text, err := doctor.Diagnose(hook, c)
-		if err != nil {
-			return err
+		if err == nil {
+			fmt.Fprintln(std.out, text)
 		}
-		fmt.Fprintln(std.out, text)
-		return nil
+		return err
 	}
 	wrong := 0
-	for f := range doctor.Check(ctx, c) {
+	for f := range doctor.Check(ctx, c, func() (*operator.Client, error) { return cmd.client(cmd.Data) }) {
 		if !f.OK {
 			wrong++
 		}

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"mmspipe/cmd/mmspipe/settings"
-
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 )
@@ -21,7 +19,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, stdio{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(run(ctx, os.Args[1:], variables(os.Environ()), stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // stdio is what a subcommand reads and writes. Results go to out, everything
@@ -44,19 +42,21 @@ var errUsage = errors.New("usage")
 // cli is the command line.
 type cli struct {
 	Serve     serveCommand     `cmd:"" help:"Run the service."`
-	Demo      demoCommand      `cmd:"" help:"Run the service with a simulated Twilio and show some messages on their way."`
-	Simulate  simulateCommand  `cmd:"" help:"Stand in for Twilio: host media and send signed webhooks to any handler."`
+	Demo      demoCommand      `cmd:"" help:"Run the service beside a simulated Twilio, and watch some messages on their way."`
+	Simulate  simulateCommand  `cmd:"" help:"Play Twilio: host media and send signed webhooks to any handler."`
 	Failed    failedCommand    `cmd:"" help:"List what was given up."`
 	Replay    replayCommand    `cmd:"" help:"Try again what was given up, or verify what is stored."`
-	Reconcile reconcileCommand `cmd:"" help:"Find what the provider has and this service lacks, and queue it."`
+	Reconcile reconcileCommand `cmd:"" help:"Find what the provider has and this service does not, and queue it."`
 	Reindex   reindexCommand   `cmd:"" help:"Rebuild the index of messages from their records."`
 	Erase     eraseCommand     `cmd:"" help:"Remove everything that is kept of one phone number."`
 	Message   messageCommand   `cmd:"" help:"Print everything that is known of one message."`
 	Status    statusCommand    `cmd:"" help:"Print how the running service is doing."`
-	Doctor    doctorCommand    `cmd:"" help:"Check the set-up, or tell why a webhook's signature does not match."`
+	Doctor    doctorCommand    `cmd:"" help:"Check your set-up, or find out why the signature of a webhook does not match."`
 	Fit       fitCommand       `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`
 	Profiles  profilesCommand  `cmd:"" help:"Print the carrier profiles."`
-	Version   versionCommand   `cmd:"" help:"Print the version."`
+	Print     versionCommand   `cmd:"" name:"version" help:"Print the version."`
+
+	Version kong.VersionFlag `help:"Print the version."`
 }
 
 const description = `mmspipe receives Twilio's MMS webhooks, fetches the media, fits pictures into carrier limits, keeps everything in a directory or in MinIO, and serves it under Twilio's own Media API.
@@ -68,14 +68,14 @@ To run it: MMSPIPE_ACCOUNTS=AC…:TOKEN mmspipe serve`
 // run runs the program and returns its exit status: 0, 1 after an error, 2 when it
 // was called wrongly, 3 when there was nothing to show or to do. A command that was
 // interrupted and stopped cleanly returns 0.
-func run(ctx context.Context, args []string, getenv func(string) (string, bool), std stdio) int {
+func run(ctx context.Context, args []string, env map[string]string, std stdio) int {
 	exited := -1
 	parser := kong.Must(&cli{},
 		kong.Name("mmspipe"), kong.Description(description),
 		kong.Writers(std.out, std.err), kong.Exit(func(code int) { exited = code; panic(exit{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ValueFormatter(helpWithVariable),
-		kong.Resolvers(environment(getenv)),
+		kong.Resolvers(environment(env)), kong.Vars{"version": version()},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
 	)
 	err := func() error {
@@ -86,6 +86,9 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 		}()
 		command, err := parser.Parse(args)
 		if err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+		if err := checkVariables(parser, command, env); err != nil {
 			return fmt.Errorf("%w: %w", errUsage, err)
 		}
 		return command.Run()
@@ -116,30 +119,4 @@ func complain(w io.Writer, err error) {
 	for line := range strings.SplitSeq(text, "\n") {
 		fmt.Fprintln(w, "mmspipe:", line)
 	}
-}
-
-// environment resolves flags that are settings from their variables.
-func environment(getenv func(string) (string, bool)) kong.Resolver {
-	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if !flag.Tag.Has("setting") {
-			return nil, nil
-		}
-		if value, ok := getenv(settings.Variable(flag.Name)); ok {
-			return value, nil
-		}
-		return nil, nil
-	})
-}
-
-// helpWithVariable adds its default to the help of a flag, and its variable to that
-// of a setting.
-func helpWithVariable(value *kong.Value) string {
-	help := value.Help
-	if value.HasDefault {
-		help += " Default: " + value.Default + "."
-	}
-	if value.Tag.Has("setting") {
-		help += " ($" + settings.Variable(value.Name) + ")"
-	}
-	return help
 }

@@ -39,7 +39,6 @@ func (p program) want(status int, part string, args ...string) string {
 func command(t testing.TB, env map[string]string, args ...string) (status int, out, said string) {
 	t.Helper()
 	var stdout, stderr strings.Builder
-	getenv := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
-	status = run(t.Context(), args, getenv, stdio{strings.NewReader(""), &stdout, &stderr})
+	status = run(t.Context(), args, env, stdio{strings.NewReader(""), &stdout, &stderr})
 	return status, stdout.String(), stderr.String()
 }

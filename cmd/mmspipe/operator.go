@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mmspipe/cmd/mmspipe/operator"
+	"mmspipe/cmd/mmspipe/settings"
 	"mmspipe/ingest/operate"
 	"mmspipe/store"
 
@@ -21,38 +22,58 @@ import (
 // errNothing says that there was nothing to show or to do: exit status 3.
 var errNothing = errors.New("nothing found")
 
-// operatorFlags say how a command reaches the running service.
-type operatorFlags struct {
-	Data  string `setting:"" default:"./mmspipe-data" placeholder:"DIR" help:"Data directory of the service: its address and key are read there."`
-	Admin string `placeholder:"HOST:PORT" help:"Admin listener of the service, where the data directory is elsewhere."`
-	Key   string `env:"MMSPIPE_OPERATOR_KEY" placeholder:"SK…:SECRET" help:"An operator's API key, where the data directory is elsewhere."`
-	JSON  bool   `help:"Print JSON."`
+// reachFlags say how a command reaches a service whose data directory is elsewhere.
+type reachFlags struct {
+	Admin   string `placeholder:"HOST:PORT" help:"Admin listener of the service. Read from the data directory unless set."`
+	Key     string `variable:"MMSPIPE_OPERATOR_KEY" placeholder:"SK…:SECRET" help:"An operator's API key. Read from the data directory unless set."`
+	KeyFile string `variable:"MMSPIPE_OPERATOR_KEY_FILE" type:"path" placeholder:"FILE" help:"The same from a file."`
 }
 
-// client returns a client of the service that the flags name.
-func (f operatorFlags) client() (*operator.Client, error) {
+// client returns a client of the service that the flags name, or else of the one that
+// uses a data directory.
+func (f reachFlags) client(data string) (*operator.Client, error) {
 	c := &operator.Client{Address: f.Admin, SID: operator.KeySID}
 	if c.Address == "" {
-		text, err := os.ReadFile(filepath.Join(f.Data, operator.AddressFile))
+		text, err := os.ReadFile(filepath.Join(data, operator.AddressFile))
 		if err != nil {
-			return nil, fmt.Errorf("no service uses %s (--data): start it with mmspipe serve, or name its admin listener with --admin", f.Data)
+			return nil, fmt.Errorf("no service uses %s (--data): start it with mmspipe serve, or name its admin listener with --admin", data)
 		}
 		c.Address = strings.TrimSpace(string(text))
 	}
-	if f.Key != "" {
+	key, name := f.Key, "--key"
+	if f.KeyFile != "" {
+		if key != "" {
+			return nil, fmt.Errorf("%w: --key and --key-file are both set: leave one out", errUsage)
+		}
+		var err error
+		if key, err = settings.ReadSecret(f.KeyFile); err != nil {
+			return nil, fmt.Errorf("%w: --key-file: %w", errUsage, err)
+		}
+		name = "--key-file"
+	}
+	if key != "" {
 		var ok bool
-		if c.SID, c.Secret, ok = strings.Cut(f.Key, ":"); !ok {
-			return nil, fmt.Errorf("%w: --key is not SK…:SECRET", errUsage)
+		if c.SID, c.Secret, ok = strings.Cut(key, ":"); !ok {
+			return nil, fmt.Errorf("%w: %s is not SK…:SECRET", errUsage, name)
 		}
 		return c, nil
 	}
-	text, err := os.ReadFile(filepath.Join(f.Data, operator.KeyFile))
+	text, err := os.ReadFile(filepath.Join(data, operator.KeyFile))
 	if err != nil {
-		return nil, fmt.Errorf("no operator's key in %s: give one with --key or MMSPIPE_OPERATOR_KEY", f.Data)
+		return nil, fmt.Errorf("no operator's key in %s: give one with --key or MMSPIPE_OPERATOR_KEY", data)
 	}
 	c.Secret = strings.TrimSpace(string(text))
 	return c, nil
 }
+
+// operatorFlags are those of the commands for people on call.
+type operatorFlags struct {
+	Data       string `setting:"" default:"./mmspipe-data" placeholder:"DIR" help:"Data directory of the service. Its address and its key are read there."`
+	reachFlags `embed:""`
+	JSON       bool `help:"Print JSON."`
+}
+
+func (f operatorFlags) client() (*operator.Client, error) { return f.reachFlags.client(f.Data) }
 
 // advise adds to an error of a client which flag helps.
 func advise(err error) error {
@@ -88,7 +109,7 @@ func work[R any](f operatorFlags, std stdio, messages func(R) int, do func(c *op
 // rangeFlags say which messages are meant.
 type rangeFlags struct {
 	Account string `placeholder:"AC…" help:"Of this account only."`
-	Since   string `placeholder:"TIME" help:"Received at or after it: 2026-11-23, 2026-11-23T15:04:05Z, or a time ago such as 36h."`
+	Since   string `placeholder:"TIME" help:"Received at or after it: 2026-11-23, 2026-11-23T15:04:05Z, or a time ago such as 36h or 90d."`
 	Until   string `placeholder:"TIME" help:"Received before it."`
 }
 
@@ -114,7 +135,7 @@ func flagValue[T any](name, value string, parse func(string) (T, error)) (v T, e
 
 // parseTime reads a moment, a day in UTC, or a time ago.
 func parseTime(text string) (time.Time, error) {
-	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
+	if ago, err := settings.ParseDuration(text); err == nil {
 		return time.Now().Add(-ago), nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {

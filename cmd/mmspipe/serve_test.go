@@ -20,8 +20,7 @@ func serveUntil(t *testing.T, text string, args ...string) (status int, lines []
 	said, stderr := io.Pipe()
 	exited := make(chan int, 1)
 	go func() {
-		none := func(string) (string, bool) { return "", false }
-		exited <- run(ctx, append([]string{"serve"}, args...), none, stdio{strings.NewReader(""), io.Discard, stderr})
+		exited <- run(ctx, append([]string{"serve"}, args...), nil, stdio{strings.NewReader(""), io.Discard, stderr})
 		stderr.Close()
 	}()
 	for scanner := bufio.NewScanner(said); scanner.Scan(); {

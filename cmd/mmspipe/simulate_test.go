@@ -19,7 +19,7 @@ func TestSimulateAPI(t *testing.T) {
 	exited := make(chan int, 1)
 	go func() {
 		args := []string{"simulate", "--webhook=http://127.0.0.1:1/", "--count=0", "--listen=127.0.0.1:0", "--listen-cdn=127.0.0.1:0"}
-		exited <- run(ctx, args, func(string) (string, bool) { return "", false }, stdio{strings.NewReader(""), io.Discard, stderr})
+		exited <- run(ctx, args, nil, stdio{strings.NewReader(""), io.Discard, stderr})
 		stderr.Close()
 	}()
 	line, err := bufio.NewReader(said).ReadString('\n')

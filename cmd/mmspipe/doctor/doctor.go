@@ -5,7 +5,6 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,9 +41,10 @@ type Finding struct {
 }
 
 // Check examines the set-up that a configuration describes, from outside, and yields
-// what it finds, one thing after another.
-func Check(ctx context.Context, c service.Config) iter.Seq[Finding] {
-	d := doctor{c, &http.Client{Timeout: timeout}}
+// what it finds, one thing after another. Find returns a client of the service that
+// runs with it, or an error that says how to name one.
+func Check(ctx context.Context, c service.Config, find func() (*operator.Client, error)) iter.Seq[Finding] {
+	d := doctor{c, find, &http.Client{Timeout: timeout}}
 	return func(yield func(Finding) bool) {
 		for _, check := range []func(context.Context) []Finding{d.settings, d.disk, d.bucket, d.service, d.public, d.clock, d.accounts} {
 			for _, f := range check(ctx) {
@@ -59,6 +58,7 @@ func Check(ctx context.Context, c service.Config) iter.Seq[Finding] {
 
 type doctor struct {
 	service.Config
+	find   func() (*operator.Client, error)
 	client *http.Client
 }
 
@@ -77,7 +77,7 @@ func (d doctor) settings(context.Context) []Finding {
 func (d doctor) disk(context.Context) []Finding {
 	free, _, err := service.Space(d.Data)
 	if errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("%s does not exist: mmspipe serve makes it, or --data is another", d.Data)
+		err = fmt.Errorf("%s does not exist: mmspipe serve makes it; or set --data", d.Data)
 	}
 	if err == nil && free < service.LowSpace {
 		err = fmt.Errorf("%s has only %s free: webhooks may be answered 503 soon", d.Data, humanize.IBytes(uint64(free)))
@@ -99,28 +99,25 @@ func (d doctor) bucket(ctx context.Context) []Finding {
 
 // service asks the running service what it knows of its queue.
 func (d doctor) service(ctx context.Context) []Finding {
-	address := d.AdminListen
-	if text, err := os.ReadFile(filepath.Join(d.Data, operator.AddressFile)); err == nil {
-		address = strings.TrimSpace(string(text))
-	}
-	var r service.Report
-	response, err := d.get(ctx, "http://"+address+"/readyz")
+	running, err := d.find()
 	if err != nil {
-		return []Finding{{"service", false, fmt.Sprintf("no answer at %s (--admin-listen): is mmspipe serve running?", address)}}
+		return []Finding{{"service", false, err.Error()}}
 	}
-	defer response.Body.Close()
-	if err := json.NewDecoder(response.Body).Decode(&r); err != nil {
-		return []Finding{{"service", false, fmt.Sprintf("%s is not the admin listener of mmspipe", address)}}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	r, err := running.Ready(ctx)
+	if err != nil {
+		return []Finding{{"service", false, err.Error()}}
 	}
 	var notReady error
 	if !r.Ready {
-		notReady = fmt.Errorf("not ready: %s", strings.Join(strings.Fields(r.Queue.Error+" "+r.Objects.Error+" "+r.Disk.Error), " "))
+		notReady = errors.New("not ready: " + r.NotReady())
 	}
 	var lazy error
 	if !r.Durability.Class.Durable() {
 		lazy = fmt.Errorf("class %s, %s: what is acknowledged may not survive power loss", r.Durability.Class, r.Durability.Reason)
 	}
-	return []Finding{found("service", notReady, "ready at "+address), found("queue", lazy, fmt.Sprintf("class %s, %s", r.Durability.Class, r.Durability.Reason))}
+	return []Finding{found("service", notReady, "ready at "+running.Address), found("queue", lazy, fmt.Sprintf("class %s, %s", r.Durability.Class, r.Durability.Reason))}
 }
 
 func (d doctor) get(ctx context.Context, address string) (*http.Response, error) {

@@ -50,11 +50,12 @@ func (h Webhook) form() (url.Values, error) {
 
 // Diagnose tells which token and which form of the URL match the signature of a
 // webhook. If that is not the URL that it came to, or none, the error says what is
-// wrong with the webhook or the settings, and what to do. It repeats no secret.
+// wrong with the webhook or the settings, and which setting to change. It repeats no
+// secret.
 func Diagnose(h Webhook, c service.Config) (string, error) {
 	given := h.request.Header.Get("X-Twilio-Signature")
 	if given == "" {
-		return "", errors.New("the request has no X-Twilio-Signature: it is not Twilio's, or a proxy drops the header")
+		return "", errors.New("the request has no X-Twilio-Signature: it is not Twilio's, or a proxy drops the header; no setting changes that")
 	}
 	form, err := h.form()
 	if err != nil {
@@ -66,7 +67,7 @@ func Diagnose(h Webhook, c service.Config) (string, error) {
 	}
 	tokens := c.Accounts[account]
 	if len(tokens) == 0 {
-		return "", fmt.Errorf("account %s is not in MMSPIPE_ACCOUNTS", account)
+		return "", fmt.Errorf("account %s is not in MMSPIPE_ACCOUNTS: add %s:TOKEN to it, with the auth token from Twilio's console", account, account)
 	}
 	configured := "http://" + c.Listen
 	if c.PublicURL != nil {
@@ -82,13 +83,17 @@ func Diagnose(h Webhook, c service.Config) (string, error) {
 			case i == 0 && uri == h.request.RequestURI:
 				return fmt.Sprintf("the signature matches token %d of %s and %s: this webhook is taken", match.Token+1, account, match.URL), nil
 			case uri == h.request.RequestURI:
-				return "", fmt.Errorf("it was signed for %s with token %d: set MMSPIPE_PUBLIC_URL=%s", match.URL, match.Token+1, origin)
+				return "", fmt.Errorf("it was signed for %s with token %d, and %s was checked: set MMSPIPE_PUBLIC_URL=%s", match.URL, match.Token+1, configured+uri, origin)
 			default:
-				return "", fmt.Errorf("it was signed for %s with token %d, and came as %s: something between changes the path or the query", match.URL, match.Token+1, uri)
+				return "", fmt.Errorf("it was signed for %s with token %d, and came as %s: something between changes the path or the query; have your proxy leave both as they are", match.URL, match.Token+1, h.request.RequestURI)
 			}
 		}
 	}
-	return "", fmt.Errorf("no form of the URL matches with %s of %s: the token was changed at Twilio, or something between changes the parameters", english.Plural(len(tokens), "token", ""), account)
+	return "", fmt.Errorf(`no form of the URL matches with %s of %s, and %s was checked. One of these is so:
+the token was changed at Twilio: set MMSPIPE_ACCOUNTS=%s:TOKEN, or %s:OLD:NEW while you change it
+Twilio calls another origin than the headers say: set MMSPIPE_PUBLIC_URL to the origin of the URL at Twilio
+something between changes the parameters: have your proxy leave the body as it is`,
+		english.Plural(len(tokens), "token", ""), account, configured+h.request.RequestURI, account, account)
 }
 
 // origins are those under which Twilio may have called, judging by the request.

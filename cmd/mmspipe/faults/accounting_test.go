@@ -8,7 +8,7 @@ import (
 
 	"mmspipe/cmd/mmspipe/service/servicetest"
 
-	"mmspipe/cmd/mmspipe/service"
+	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/ingest/simulate"
 )
 
@@ -32,7 +32,7 @@ func (s *site) queued() int {
 		return -1
 	}
 	defer response.Body.Close()
-	var r service.Report
+	var r health.Report
 	if json.NewDecoder(response.Body).Decode(&r) != nil || r.Streams == nil {
 		return -1
 	}

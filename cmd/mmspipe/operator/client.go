@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/ingest/operate"
 	"mmspipe/store"
 )
@@ -68,6 +69,27 @@ func (c *Client) Failed(ctx context.Context, q operate.Query) iter.Seq2[operate.
 // Status returns how the service is doing.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	return get[Status](ctx, c, "status", nil)
+}
+
+// Ready returns how the service and its dependencies are.
+func (c *Client) Ready(ctx context.Context) (r health.Report, err error) {
+	response, err := c.do(ctx, http.MethodGet, "/readyz", nil)
+	if err != nil {
+		return r, err
+	}
+	defer response.Body.Close()
+	switch response.StatusCode {
+	case http.StatusUnauthorized:
+		return r, ErrKey
+	case http.StatusOK, http.StatusServiceUnavailable:
+		err = json.NewDecoder(response.Body).Decode(&r)
+	default:
+		err = fmt.Errorf("it answers %d", response.StatusCode)
+	}
+	if err != nil {
+		return r, fmt.Errorf("%s is not the admin listener of mmspipe: %w", c.Address, err)
+	}
+	return r, nil
 }
 
 // Message returns what is known of a message, without its text, its numbers, its
@@ -150,10 +172,33 @@ func brokeOff(err error) error {
 	return fmt.Errorf("the service broke off; the same command goes on: %w", err)
 }
 
-// call makes a request and returns the answer's body. Parameters go into the query
-// of a GET and the form of a POST.
+// call makes a request of the API and returns the answer's body.
 func (c *Client) call(ctx context.Context, method, path string, v url.Values) (io.ReadCloser, error) {
-	address := "http://" + c.Address + "/operator/" + path
+	response, err := c.do(ctx, method, "/operator/"+path, v)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode == http.StatusOK {
+		return response.Body, nil
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+	switch {
+	case err != nil:
+		return nil, err
+	case response.StatusCode == http.StatusUnauthorized:
+		return nil, ErrKey
+	case response.StatusCode == http.StatusNotFound:
+		return nil, ErrNotFound
+	case response.StatusCode == http.StatusServiceUnavailable:
+		return nil, fmt.Errorf("the service cannot do this now: %s", strings.TrimSpace(string(text)))
+	}
+	return nil, fmt.Errorf("the service answers %d: %s", response.StatusCode, strings.TrimSpace(string(text)))
+}
+
+// do makes a request. Parameters go into the query of a GET and the form of a POST.
+func (c *Client) do(ctx context.Context, method, path string, v url.Values) (*http.Response, error) {
+	address := "http://" + c.Address + path
 	var body io.Reader
 	if method == http.MethodGet {
 		address += "?" + v.Encode()
@@ -172,18 +217,5 @@ func (c *Client) call(ctx context.Context, method, path string, v url.Values) (i
 	if err != nil {
 		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.Address, errors.Unwrap(err))
 	}
-	if response.StatusCode == http.StatusOK {
-		return response.Body, nil
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, 4<<10))
-	switch {
-	case err != nil:
-		return nil, err
-	case response.StatusCode == http.StatusUnauthorized:
-		return nil, ErrKey
-	case response.StatusCode == http.StatusNotFound:
-		return nil, ErrNotFound
-	}
-	return nil, fmt.Errorf("the service answers %d: %s", response.StatusCode, strings.TrimSpace(string(text)))
+	return response, nil
 }

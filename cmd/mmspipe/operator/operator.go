@@ -7,14 +7,15 @@
 // work; it may be begun again.
 //
 // Parameters that are unknown, repeated or not spelled as wanted are answered 400,
-// and nothing is done.
+// and nothing is done. While the queue or the object store does not answer, the answer
+// is 503 and says which.
 package operator
 
 import (
 	"time"
 
+	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/ingest/operate"
-	"mmspipe/store/stream"
 )
 
 // The files of a data directory by which the commands find the service that uses it.
@@ -38,15 +39,9 @@ type Status struct {
 
 // Process is how the process that answers is doing.
 type Process struct {
-	Workers    int        `json:"workers"` // messages that it works on at once
-	FreeDisk   int64      `json:"freeDiskBytes"`
-	Durability Durability `json:"durability"`
-}
-
-// Durability is what an acknowledged webhook survives.
-type Durability struct {
-	Class  stream.Class `json:"class"` // fsync, replicated, lazy or unknown
-	Reason string       `json:"reason"`
+	Workers    int               `json:"workers"` // messages that it works on at once
+	FreeDisk   int64             `json:"freeDiskBytes"`
+	Durability health.Durability `json:"durability"`
 }
 
 // line is one of an answer that takes its time.

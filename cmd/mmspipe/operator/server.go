@@ -1,11 +1,13 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
 
+	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/ingest/operate"
 	"mmspipe/store"
 	"mmspipe/store/rest"
@@ -21,15 +23,17 @@ type Options struct {
 	Operations *operate.Operator
 	Keys       *rest.Keys
 	Process    func() (Process, error) // how this process is doing
+	Health     *health.Checker
 	Log        zerolog.Logger
 }
 
 type server struct{ Options }
 
-// New returns the API. Its paths begin with /operator/.
+// New returns the API, whose paths begin with /operator/, and /readyz in detail.
 func New(o Options) http.Handler {
 	s := &server{o}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", s.ready)
 	for pattern, handle := range map[string]handler{
 		"GET /operator/failed":           s.failed,
 		"GET /operator/status":           s.status,
@@ -59,20 +63,36 @@ func (s *server) admit(handle handler) http.HandlerFunc {
 		if err == nil {
 			err = handle(w, r, p)
 		}
-		if err == nil {
-			return
+		if err != nil {
+			s.refuse(w, r, err)
 		}
-		s.Log.Warn().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("operator request")
-		if answer, ok := errors.AsType[*rest.Error](err); ok {
-			rest.WriteError(w, r, answer)
-			return
-		}
-		status := http.StatusInternalServerError
-		if _, ok := errors.AsType[badRequest](err); ok {
-			status = http.StatusBadRequest
-		}
-		http.Error(w, err.Error(), status)
 	}
+}
+
+// refuse answers with an error: what is wrong with the request, or which dependency
+// does not answer. The log has the whole of it.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	s.Log.Warn().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("operator request")
+	if answer, ok := errors.AsType[*rest.Error](err); ok {
+		rest.WriteError(w, r, answer)
+		return
+	}
+	if _, ok := errors.AsType[badRequest](err); ok {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	text, status := s.explain(r.Context(), err)
+	http.Error(w, text, status)
+}
+
+// explain says why a request could not be answered: a dependency does not answer, or
+// something else is wrong here. It asks the dependencies, because an error of one of
+// them looks different at each place.
+func (s *server) explain(ctx context.Context, err error) (text string, status int) {
+	if away := s.Health.Check(ctx).Away(); away != "" {
+		return away, http.StatusServiceUnavailable
+	}
+	return health.WithoutURL(err), http.StatusInternalServerError
 }
 
 func (s *server) authenticate(r *http.Request) error {
@@ -92,7 +112,7 @@ func (s *server) failed(w http.ResponseWriter, r *http.Request, p *params) error
 	out := newLines[operate.Failure](w)
 	for f, err := range s.Operations.Failed(r.Context(), q) {
 		if err != nil {
-			return out.write(line[operate.Failure]{Error: err.Error()})
+			return breakOff(r.Context(), s, out, err)
 		}
 		if err := out.write(line[operate.Failure]{Result: &f}); err != nil {
 			return nil // the client has gone
@@ -142,10 +162,9 @@ func (s *server) replay(w http.ResponseWriter, r *http.Request, p *params) error
 	if err := p.err(); err != nil {
 		return err
 	}
-	work(w, func(seen func(operate.Replayed)) (operate.Replayed, error) {
+	return work(s, w, r, func(seen func(operate.Replayed)) (operate.Replayed, error) {
 		return s.Operations.Replay(r.Context(), q, all, dryRun, run, seen)
 	})
-	return nil
 }
 
 func (s *server) erase(w http.ResponseWriter, r *http.Request, p *params) error {
@@ -156,10 +175,9 @@ func (s *server) erase(w http.ResponseWriter, r *http.Request, p *params) error 
 	if err := p.err(); err != nil {
 		return err
 	}
-	work(w, func(seen func(operate.Receipt)) (operate.Receipt, error) {
+	return work(s, w, r, func(seen func(operate.Receipt)) (operate.Receipt, error) {
 		return s.Operations.Erase(r.Context(), account, number, dryRun, seen)
 	})
-	return nil
 }
 
 func (s *server) reconcile(w http.ResponseWriter, r *http.Request, p *params) error {
@@ -169,10 +187,9 @@ func (s *server) reconcile(w http.ResponseWriter, r *http.Request, p *params) er
 	if err := p.err(); err != nil {
 		return err
 	}
-	work(w, func(seen func(operate.Reconciled)) (operate.Reconciled, error) {
+	return work(s, w, r, func(seen func(operate.Reconciled)) (operate.Reconciled, error) {
 		return s.Operations.Reconcile(r.Context(), options, func(p operate.Progress) { seen(operate.Reconciled{Progress: p}) })
 	})
-	return nil
 }
 
 func (s *server) deleteUpstream(w http.ResponseWriter, r *http.Request, p *params) error {
@@ -180,12 +197,11 @@ func (s *server) deleteUpstream(w http.ResponseWriter, r *http.Request, p *param
 	if err := p.err(); err != nil {
 		return err
 	}
-	work(w, func(seen func(operate.DeletedUpstream)) (operate.DeletedUpstream, error) {
+	return work(s, w, r, func(seen func(operate.DeletedUpstream)) (operate.DeletedUpstream, error) {
 		return s.Operations.DeleteUpstream(r.Context(), time.Now().Add(-UpstreamGrace), dryRun, func(messages int) {
 			seen(operate.DeletedUpstream{Messages: messages, DryRun: dryRun})
 		})
 	})
-	return nil
 }
 
 func (s *server) reindex(w http.ResponseWriter, r *http.Request, p *params) error {
@@ -193,15 +209,14 @@ func (s *server) reindex(w http.ResponseWriter, r *http.Request, p *params) erro
 	if err := p.err(); err != nil {
 		return err
 	}
-	work(w, func(seen func(operate.Reindexed)) (operate.Reindexed, error) {
+	return work(s, w, r, func(seen func(operate.Reindexed)) (operate.Reindexed, error) {
 		return s.Operations.Reindex(r.Context(), dryRun, seen)
 	})
-	return nil
 }
 
 // work answers with the progress of what takes its time, and its result. A client
 // that has gone ends the request's context, and with it the work.
-func work[R any](w http.ResponseWriter, do func(seen func(R)) (R, error)) {
+func work[R any](s *server, w http.ResponseWriter, r *http.Request, do func(seen func(R)) (R, error)) error {
 	out := newLines[R](w)
 	told := time.Now()
 	result, err := do(func(r R) {
@@ -210,11 +225,23 @@ func work[R any](w http.ResponseWriter, do func(seen func(R)) (R, error)) {
 			_ = out.write(line[R]{Progress: &r})
 		}
 	})
-	last := line[R]{Result: &result}
 	if err != nil {
-		last.Error = err.Error()
+		return breakOff(r.Context(), s, out, err)
 	}
-	_ = out.write(last)
+	_ = out.write(line[R]{Result: &result})
+	return nil
+}
+
+// breakOff ends an answer with an error. An answer that has not begun can still be
+// another one: the error is returned.
+func breakOff[R any](ctx context.Context, s *server, out *lines[R], err error) error {
+	if !out.begun {
+		return err
+	}
+	s.Log.Warn().Err(err).Msg("operator request broken off")
+	text, _ := s.explain(ctx, err)
+	_ = out.write(line[R]{Error: text})
+	return nil
 }
 
 func writeJSON(w http.ResponseWriter, v any) error {
@@ -226,16 +253,18 @@ func writeJSON(w http.ResponseWriter, v any) error {
 type lines[R any] struct {
 	encoder *json.Encoder
 	control *http.ResponseController
+	begun   bool // something was written
 }
 
-func newLines[R any](w http.ResponseWriter) lines[R] {
+func newLines[R any](w http.ResponseWriter) *lines[R] {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // it would end the request's context; all of it was read
-	return lines[R]{json.NewEncoder(w), control}
+	return &lines[R]{encoder: json.NewEncoder(w), control: control}
 }
 
-func (l lines[R]) write(v line[R]) error {
+func (l *lines[R]) write(v line[R]) error {
+	l.begun = true
 	_ = l.control.SetWriteDeadline(time.Now().Add(time.Minute)) // work takes its time
 	return errors.Join(l.encoder.Encode(v), l.control.Flush())
 }

@@ -27,11 +27,17 @@ type house struct {
 func newHouse(t *testing.T, flags ...string) house {
 	t.Helper()
 	p := servicetest.Start(t, servicetest.Embedded, flags...)
+	return house{p, readKey(t, p)}
+}
+
+// readKey reads the secret of the key that a service has generated for the operator.
+func readKey(t *testing.T, p *servicetest.Program) string {
+	t.Helper()
 	secret, err := os.ReadFile(filepath.Join(p.Config.Data, operator.KeyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return house{p, strings.TrimSpace(string(secret))}
+	return strings.TrimSpace(string(secret))
 }
 
 // ask makes a request with the operator's key.

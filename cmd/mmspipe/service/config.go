@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Listen      string   // public listener, HOST:PORT; port 0 is any free one
 	AdminListen string   // listener for the operator, HOST:PORT
+	AdminHosts  []string // names that it is called by, beside IP addresses and localhost
 	PublicURL   *url.URL // origin that the outside sees; nil: http:// and the public listener
 	Roles       Roles
 

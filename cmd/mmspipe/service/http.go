@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/cmd/mmspipe/operator"
 	"mmspipe/ingest/webhook"
 	"mmspipe/store/api"
@@ -25,22 +26,33 @@ const mediaWait = 8 * time.Second
 
 // startServers answers requests on both listeners.
 func (s *service) startServers(ctx context.Context) error {
-	health := &health{queue: s.queue, records: s.objects.records, disk: s.disk, requireDurable: s.NATS.RequireDurable}
+	health := s.health()
 	public := http.NewServeMux()
 	public.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	public.HandleFunc("GET /readyz", health.brief)
+	public.HandleFunc("GET /readyz", health.Brief)
 	if s.Roles.Receiver {
 		public.Handle("/"+webhook.Path, s.newReceiver())
 	}
 	if s.Roles.API {
 		public.Handle("/", s.mediaAPI())
 	}
-	admin := http.NewServeMux()
-	admin.HandleFunc("GET /readyz", health.detail)
-	admin.Handle("/operator/", operator.New(operator.Options{Operations: s.operations(), Keys: s.keys, Process: s.process, Log: s.log}))
-	s.startServer(ctx, "admin listener", s.admin, admin)
+	admin := operator.New(operator.Options{Operations: s.operations(), Keys: s.keys, Process: s.process, Health: health, Log: s.log})
+	s.startServer(ctx, "admin listener", s.admin, operator.Guard(admin, s.AdminHosts))
 	s.startServer(ctx, "public listener", s.public, public)
 	return nil
+}
+
+// health tells whether the process can do the work of its roles. A receiver only
+// queues; what it needs of the disk is room for the embedded queue.
+func (s *service) health() *health.Checker {
+	return health.New(health.Probes{
+		Queue: s.queue.state, Objects: s.objects.records.Ping, Disk: s.disk.check,
+		Durability: func() health.Durability { return *s.queue.durability.Load() },
+	}, health.Needs{
+		Objects: s.Roles.Worker || s.Roles.API,
+		Disk:    s.Roles.Worker || s.queue.embedded != nil,
+		Durable: s.NATS.RequireDurable,
+	})
 }
 
 // mediaAPI is the store over HTTP. It takes no messages while the disk under the

@@ -1,16 +1,18 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
-	"mmspipe/cmd/mmspipe/operator"
+	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/store/stream"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -36,8 +38,8 @@ type queue struct {
 	monitor  []*url.URL    // monitoring ports of an external NATS
 	where    string        // in words
 
-	durability  atomic.Pointer[operator.Durability] // as it was last determined
-	reconnected chan struct{}                       // gets a value after the connection came back
+	durability  atomic.Pointer[health.Durability] // as it was last determined
+	reconnected chan struct{}                     // gets a value after the connection came back
 }
 
 // openQueue connects to NATS, to the embedded one unless another is set, opens the
@@ -51,7 +53,7 @@ func (s *service) openQueue(ctx context.Context) error {
 	if s.NATS.URL != "" {
 		conn, err = s.queue.connect(&s.parts, s.NATS.URL, natsCredentials(s.NATS.Creds)...)
 		if err == nil {
-			s.queue.where = "NATS at " + conn.ConnectedUrlRedacted()
+			s.queue.where = "NATS at " + withoutLogins(conn.ConnectedUrl())
 		}
 	} else {
 		conn, err = s.queue.embed(&s.parts, s.Data, s.NATS.Listen, &limits)
@@ -60,7 +62,7 @@ func (s *service) openQueue(ctx context.Context) error {
 		return err
 	}
 	if s.queue.streams, err = stream.Open(ctx, conn, limits); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", s.queue.where, err)
 	}
 	conn.SetReconnectHandler(func(*nats.Conn) {
 		s.log.Info().Msg("NATS is back")
@@ -127,6 +129,7 @@ func (q *queue) embed(parts *lifecycle, data, listen string, limits *stream.Opti
 
 // connect connects for good: the connection comes back by itself.
 func (q *queue) connect(parts *lifecycle, urls string, options ...nats.Option) (*nats.Conn, error) {
+	where := cmp.Or(withoutLogins(urls), "embedded")
 	options = append(options,
 		// A login that is refused twice, as while an operator changes it, would
 		// close the connection for good.
@@ -134,16 +137,16 @@ func (q *queue) connect(parts *lifecycle, urls string, options ...nats.Option) (
 		nats.ReconnectWait(natsReconnect),
 		nats.DisconnectErrHandler(func(conn *nats.Conn, err error) {
 			if !conn.IsClosed() {
-				q.log.Warn().Err(err).Msg("NATS is away")
+				q.log.Warn().Err(err).Str("nats", where).Msg("NATS is away")
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			q.log.Warn().Err(err).Msg("NATS reports an error")
+			q.log.Warn().Err(err).Str("nats", where).Msg("NATS reports an error")
 		}),
 	)
 	conn, err := nats.Connect(urls, options...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS (--nats-url, --nats-creds): %w", err)
+		return nil, fmt.Errorf("connect to NATS at %s (--nats-url, --nats-creds): %w", where, err)
 	}
 	parts.onStop("NATS connection", func(ctx context.Context) error {
 		defer conn.Close()
@@ -155,6 +158,21 @@ func (q *queue) connect(parts *lifecycle, urls string, options ...nats.Option) (
 		return nil
 	})
 	return conn, nil
+}
+
+// withoutLogins is a list of URLs without the users, passwords and tokens in them.
+func withoutLogins(urls string) string {
+	var all []string
+	for entry := range strings.SplitSeq(urls, ",") {
+		scheme, rest, ok := strings.Cut(strings.TrimSpace(entry), "://")
+		if !ok {
+			scheme, rest = "nats", scheme
+		}
+		if rest = rest[strings.LastIndex(rest, "@")+1:]; rest != "" {
+			all = append(all, scheme+"://"+rest)
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 // streamSizes divides the space that is free, with what the streams hold now, among

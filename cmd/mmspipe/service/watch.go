@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"time"
 
-	"mmspipe/cmd/mmspipe/operator"
+	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/store/stream"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -28,6 +28,19 @@ const (
 	// monitorTimeout is how long a server's monitoring port may take to answer.
 	monitorTimeout = 3 * time.Second
 )
+
+// state is the state of the streams. A queue that answers and takes no Jobs is an
+// error too.
+func (q *queue) state(ctx context.Context) (*stream.State, error) {
+	state, err := q.streams.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if stuck := q.streams.Stuck(); stuck > stuckFor {
+		err = fmt.Errorf("publishes have had no answer for %v", stuck.Round(time.Second))
+	}
+	return &state, err
+}
 
 // restartStuck restarts an embedded server that does not write any more: nothing
 // that it acknowledged is lost by that. It is called while the disk has room.
@@ -79,7 +92,7 @@ func (q *queue) classify(ctx context.Context) {
 	if err != nil {
 		class, reason = stream.Unknown, err.Error()
 	}
-	q.durability.Store(&operator.Durability{Class: class, Reason: reason})
+	q.durability.Store(&health.Durability{Class: class, Reason: reason})
 	line := q.log.Info()
 	if !class.Durable() {
 		line = q.log.Warn().Str("hint", "what is acknowledged may not survive power loss; set sync_interval: always on every server and name their monitoring ports in MMSPIPE_NATS_MONITOR")

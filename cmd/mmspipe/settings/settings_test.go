@@ -2,8 +2,6 @@ package settings
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -13,13 +11,6 @@ func TestAccounts(t *testing.T) {
 	accounts, err := parseAccounts(a + ":one:two, " + b + ":three")
 	if err != nil || len(accounts) != 2 {
 		t.Fatalf("%v, %v", accounts, err)
-	}
-	file := filepath.Join(t.TempDir(), "accounts")
-	if err := os.WriteFile(file, []byte(a+":one\r\n\n"+b+":two:three\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if accounts, err = readAccounts(file); err != nil || len(accounts) != 2 {
-		t.Errorf("%v, %v", accounts, err)
 	}
 	for _, bad := range []string{a, a + ":", a + ":1:2:3", "AC1:token", ":"} {
 		if accounts, err := parseAccounts(bad); err == nil {

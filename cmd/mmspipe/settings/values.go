@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -53,9 +54,6 @@ func parseOrigin(s string) (*url.URL, error) {
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
-// minRetention is twice the time for which media are tried by default.
-const minRetention = 48 * time.Hour
-
 // parseOrigins reads a list of origins.
 func parseOrigins(s string) ([]*url.URL, error) {
 	var origins []*url.URL
@@ -86,14 +84,6 @@ func parseAccounts(s string) (map[store.AccountSID][]string, error) {
 	return accounts, errors.Join(m...)
 }
 
-func readAccounts(path string) (map[store.AccountSID][]string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseAccounts(string(text))
-}
-
 func readRules(path string) ([]outbound.Rule, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -103,28 +93,104 @@ func readRules(path string) ([]outbound.Rule, error) {
 	return outbound.ParseRules(file)
 }
 
-func parseBytes(s string) (int64, error) {
+// ParseBytes reads a size such as 600KB, 32MiB or 1048576, of up to 1 TiB.
+func ParseBytes(s string) (int64, error) {
 	n, err := humanize.ParseBytes(s)
 	if err != nil || n == 0 || n > 1<<40 {
-		return 0, fmt.Errorf("%q is not a size such as 32MiB", s)
+		return 0, fmt.Errorf("%q is not a size such as 600KB or 32MiB", s)
 	}
 	return int64(n), nil
 }
 
-func parseCount(s string) (int, error) {
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%q is not a number above 0", s)
+// ParseDuration reads a duration such as 90m, 24h, 90d or 1d12h. A day has 24 hours.
+func ParseDuration(s string) (time.Duration, error) {
+	days, rest, hasDays := strings.Cut(s, "d")
+	if !hasDays {
+		days, rest = "0", s
 	}
-	return n, nil
-}
-
-func parseDuration(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
+	n, err := strconv.ParseUint(days, 10, 16)
+	d := time.Duration(n) * 24 * time.Hour
+	if err == nil && rest != "" {
+		var more time.Duration
+		more, err = time.ParseDuration(rest)
+		d += more
+	}
 	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("%q is not a duration such as 90m or 24h", s)
+		return 0, fmt.Errorf("%q is not a duration such as 90m, 24h or 90d", s)
 	}
 	return d, nil
+}
+
+// atLeast refuses what is too little to be of use.
+func atLeast[T cmp.Ordered](least T, parse func(string) (T, error)) func(string) (T, error) {
+	return func(s string) (T, error) {
+		v, err := parse(s)
+		if err == nil && v < least {
+			want := any(least)
+			if size, ok := want.(int64); ok {
+				want = humanize.IBytes(uint64(size))
+			}
+			err = fmt.Errorf("%s is too little to be of use; want %v at least", s, want)
+		}
+		return v, err
+	}
+}
+
+// numberUpTo reads a count from 1 on.
+func numberUpTo(most int) func(string) (int, error) {
+	return func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > most {
+			return 0, fmt.Errorf("%q is not a number from 1 to %d", s, most)
+		}
+		return n, nil
+	}
+}
+
+func parseBool(s string) (bool, error) {
+	switch strings.ToLower(s) {
+	case "true", "yes", "on", "1":
+		return true, nil
+	case "false", "no", "off", "0":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither yes nor no", s)
+}
+
+// parseNames reads a list of host names.
+func parseNames(s string) ([]string, error) {
+	var names []string
+	for name := range strings.SplitSeq(s, ",") {
+		if name = strings.TrimSpace(name); name == "" || strings.ContainsAny(name, ":/@ ") {
+			return nil, fmt.Errorf("%q is not a list of host names without ports, with commas between", s)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// checkServers looks at URLs of NATS, which may hold passwords and do not reach an
+// error.
+func checkServers(s string) error {
+	for i, entry := range strings.Split(s, ",") {
+		entry = strings.TrimSpace(entry)
+		if !strings.Contains(entry, "://") {
+			entry = "nats://" + entry // as NATS's clients do
+		}
+		u, err := url.Parse(entry)
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return fmt.Errorf("entry %d is not a URL such as nats://nats-1:4222", i+1)
+		}
+	}
+	return nil
+}
+
+func checkReadable(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 func parseLevel(s string) (zerolog.Level, error) {

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"mmspipe/cmd/mmspipe/service"
+	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/ingest/simulate"
 )
 
@@ -30,7 +30,7 @@ type Client struct {
 }
 
 // Readyz is /readyz of the admin listener.
-func (c *Client) Readyz() (status int, r service.Report) {
+func (c *Client) Readyz() (status int, r health.Report) {
 	c.T.Helper()
 	response, err := http.Get(c.Admin + "/readyz")
 	if err != nil {
