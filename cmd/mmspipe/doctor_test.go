@@ -33,9 +33,9 @@ func TestDoctorHook(t *testing.T) {
 		{name: "behind a proxy", signedFor: "https://sms.example.org/webhooks/twilio", host: "10.0.0.7:8080", header: "X-Forwarded-Host: sms.example.org\n", status: 1, says: "set MMSPIPE_PUBLIC_URL=https://sms.example.org"},
 		{name: "a slash more", signedFor: configured + "/webhooks/twilio/", status: 1, says: "changes the path or the query"},
 		{name: "a query more", path: "/webhooks/twilio?utm=1", status: 1, says: "changes the path or the query"},
-		{name: "another token", token: "unknown", status: 1, says: "the token was changed at Twilio"},
+		{name: "another token", token: "unknown", status: 1, says: "the token was changed at Twilio: set MMSPIPE_ACCOUNTS=" + servicetest.Account + ":TOKEN"},
 		{name: "another body", body: form.Encode() + "&x=1", status: 1, says: "something between changes the parameters"},
-		{name: "another account", body: strings.Replace(form.Encode(), servicetest.Account, "AC"+strings.Repeat("1", 32), 1), status: 1, says: "is not in MMSPIPE_ACCOUNTS"},
+		{name: "another account", body: strings.Replace(form.Encode(), servicetest.Account, "AC"+strings.Repeat("1", 32), 1), status: 1, says: "is not in MMSPIPE_ACCOUNTS: add AC" + strings.Repeat("1", 32) + ":TOKEN"},
 		{name: "not a webhook", body: "hello", status: 1, says: "no AccountSid"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -90,5 +90,11 @@ func TestDoctor(t *testing.T) {
 	p.want(1, "FAIL  public URL", append(right, "--public-url=http://127.0.0.1:1")...)
 	p.want(1, "FAIL  upstream", append(right, "--upstream=http://127.0.0.1:1")...)
 	p.want(2, "no account is set", "doctor")
+	// As all commands, it finds the service through the data directory, or is told.
+	elsewhere := append(right, "--data="+t.TempDir())
+	p.want(1, "FAIL  service      no service uses", elsewhere...)
+	p.want(1, "FAIL  service      no operator's key", append(elsewhere, "--admin="+strings.TrimPrefix(p.Admin, "http://"))...)
+	p.want(1, "FAIL  service      127.0.0.1:", append(right, "--admin="+strings.TrimPrefix(p.Public, "http://"))...)
+	p.want(1, "the service does not answer at 127.0.0.1:1", append(right, "--admin=127.0.0.1:1")...)
 	p.want(1, "is not an HTTP request", append(right, os.DevNull)...)
 }

@@ -18,7 +18,7 @@ const maxBody = 256 << 10
 // admit reads a webhook and checks its signature.
 func (rc *Receiver) admit(w http.ResponseWriter, r *http.Request) (store.AccountSID, url.Values, error) {
 	if len(r.Header.Values("X-Twilio-Signature")) != 1 {
-		return store.AccountSID{}, nil, errForbidden // nothing of it is read
+		return store.AccountSID{}, nil, &unsigned{cause: "it has no X-Twilio-Signature, or more than one"} // nothing of it is read
 	}
 	form, body, err := readForm(w, r)
 	if err != nil {
@@ -66,11 +66,11 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, []byte, error
 func (rc *Receiver) authenticate(r *http.Request, form url.Values, body []byte) (store.AccountSID, error) {
 	accounts := form["AccountSid"]
 	if len(accounts) != 1 {
-		return store.AccountSID{}, errForbidden
+		return store.AccountSID{}, &unsigned{"it names no account, or more than one", form}
 	}
 	account, err := store.ParseAccountSID(accounts[0])
 	if err != nil {
-		return store.AccountSID{}, errForbidden
+		return store.AccountSID{}, &unsigned{"its AccountSid is not one", form}
 	}
 	_, ok := signature.Verify(rc.Accounts[account], signature.Request{
 		Method:      r.Method,
@@ -79,8 +79,11 @@ func (rc *Receiver) authenticate(r *http.Request, form url.Values, body []byte) 
 		Signature:   r.Header.Get("X-Twilio-Signature"),
 		Body:        body,
 	})
+	if !ok && len(rc.Accounts[account]) == 0 {
+		return store.AccountSID{}, &unsigned{"its account is not in MMSPIPE_ACCOUNTS", form}
+	}
 	if !ok {
-		return store.AccountSID{}, errForbidden
+		return store.AccountSID{}, &unsigned{"no token of its account has signed this URL with these parameters", form}
 	}
 	return account, nil
 }

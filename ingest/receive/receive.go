@@ -53,6 +53,7 @@ type Receiver struct {
 	Options
 	origin   string
 	failures *rest.Failures
+	refused  refused
 }
 
 // New returns a Receiver.
@@ -97,7 +98,8 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refused, isRefusal := errors.AsType[*refusal](err)
 	switch {
 	case isRefusal:
-		line.Int("status", refused.status).Msg("webhook refused")
+		line.Discard()
+		rc.logRefusal(r, err, refused.status)
 		http.Error(w, refused.reason, refused.status)
 	case err != nil:
 		line.Int("status", http.StatusServiceUnavailable).Msg("webhook not queued")
