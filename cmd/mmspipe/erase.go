@@ -15,14 +15,14 @@ import (
 
 type eraseCommand struct {
 	operatorFlags `embed:""`
-	Account       string `placeholder:"AC…" help:"In this account only."`
-	Number        string `required:"" placeholder:"+1…" help:"The phone number, WhatsApp address, short code or other sender. A phone number may be written in any way; one without a country code is of the service's MMSPIPE_REGION."`
+	Account       string `placeholder:"AC…" help:"Only in this account."`
+	Number        string `required:"" placeholder:"+1…" help:"The phone number, WhatsApp address, short code or other sender. Write a phone number in any way. Without a country code it is one of the country in MMSPIPE_REGION of the service."`
 	DryRun        bool   `help:"Say what would be removed, and remove nothing."`
 }
 
 // Help is the long form of the subcommand's help.
 func (eraseCommand) Help() string {
-	return "Removes everything that is kept of one phone number: messages from and to it, their media, their events in the feed, and jobs that still wait. It prints a receipt. SIDs and dates stay, and an mms.deleted event for each medium, so that readers of the feed can delete their copies. If it is interrupted, run it again. The exit status is 3 if nothing was found."
+	return "Removes everything that is kept of one phone number: messages from it and to it, their media, their events in the feed, and jobs that still wait. Prints a receipt. SIDs and dates stay, so that nothing comes back. The feed gets an mms.deleted event for each medium, so that its readers can delete their copies. If it is interrupted, run it again. The exit status is 3 if nothing was found."
 }
 
 // Run erases a number.

@@ -14,13 +14,13 @@ import (
 type failedCommand struct {
 	operatorFlags `embed:""`
 	rangeFlags    `embed:""`
-	Message       string `placeholder:"MM…" help:"Of this message only."`
-	Reason        string `placeholder:"WORD" help:"With this reason only, such as status or timeout."`
+	Message       string `placeholder:"MM…" help:"Only this message."`
+	Reason        string `placeholder:"WORD" help:"Only failures for this reason, such as status or timeout."`
 }
 
 // Help is the long form of the subcommand's help.
 func (failedCommand) Help() string {
-	return "Prints one line for each medium, each forwarded webhook and each outgoing message that was given up, those of the newest message first: a table in a terminal, else a JSON object on each line. mmspipe replay tries them again. The exit status is 0 if there are any and 3 if there are none."
+	return "Lists the media, forwarded webhooks and outgoing messages that were given up, those of the newest message first. In a terminal it prints a table, elsewhere a JSON object on each line. mmspipe replay tries them again. The exit status is 0 if there are any and 3 if there are none."
 }
 
 // Run lists failures.

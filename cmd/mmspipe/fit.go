@@ -8,25 +8,26 @@ import (
 	"slices"
 
 	"mmspipe/cmd/mmspipe/fit"
+	"mmspipe/cmd/mmspipe/settings"
 	"mmspipe/resize"
 
 	"github.com/schollz/progressbar/v3"
 )
 
 type fitCommand struct {
-	Profile   string   `placeholder:"NAME" help:"Carrier profile to fit into: see mmspipe profiles. us unless set."`
-	MaxBytes  int      `placeholder:"N" help:"Fit into that many bytes, instead of a profile."`
-	MaxPixels string   `placeholder:"WxH" help:"Fit into that many pixels, instead of a profile."`
-	Output    string   `short:"o" type:"path" placeholder:"DIR" help:"Write into this directory, made if it is not there, under the names of the files. Beside each file as NAME.fit.EXT unless set."`
+	Profile   string   `placeholder:"NAME" help:"Carrier profile to fit into; mmspipe profiles lists them. us unless set."`
+	MaxBytes  string   `placeholder:"BYTES" help:"Fit into this many bytes, such as 600000 or 600KB, instead of a profile."`
+	MaxPixels string   `placeholder:"WxH" help:"Fit into this many pixels, instead of a profile."`
+	Output    string   `short:"o" type:"path" placeholder:"DIR" help:"Write the results into this directory, under the names of the files. It is made if it is not there. Unless set, each result is beside its file, as NAME.fit.EXT."`
 	Force     bool     `short:"f" help:"Overwrite files that are there."`
-	Sheet     string   `type:"path" placeholder:"FILE" help:"Write a page of all pictures before and after into this HTML file, with the pictures in it."`
+	Sheet     string   `type:"path" placeholder:"FILE" help:"Write an HTML page that shows all pictures before and after. The pictures are in it."`
 	JSON      bool     `name:"json" help:"Print a line of JSON for each file instead of a table."`
-	Files     []string `arg:"" name:"file" help:"Pictures to fit; - alone reads standard input and writes the picture to standard output."`
+	Files     []string `arg:"" name:"file" help:"Pictures to fit. - alone reads a picture from standard input and writes it to standard output."`
 }
 
 // Help is the long form of the subcommand's help.
 func (fitCommand) Help() string {
-	return `Makes the best picture that fits into a carrier's limits, of each file: never over the limits, never enlarged, the right way up, without metadata. It reads JPEG, PNG, GIF, WebP, BMP, HEIC and AVIF. A result is JPEG, PNG or GIF, and has that extension; animated GIF and WebP keep moving. The originals are not touched.`
+	return `Makes the best picture of each file that fits into a carrier's limits: never over the limits, never enlarged, the right way up, without metadata. It reads JPEG, PNG, GIF, WebP, BMP, HEIC and AVIF. A result is JPEG, PNG or GIF, and has that extension; animated GIF and WebP keep moving. The originals are not touched.`
 }
 
 // Run fits every file, however many fail, and reports on all. It is an error if
@@ -92,7 +93,7 @@ func (cmd fitCommand) Run(ctx context.Context, std stdio) error {
 
 // target returns what the flags ask for.
 func (cmd fitCommand) target() (resize.Target, error) {
-	if cmd.MaxBytes == 0 && cmd.MaxPixels == "" {
+	if cmd.MaxBytes == "" && cmd.MaxPixels == "" {
 		name := cmd.Profile
 		if name == "" {
 			name = resize.DefaultProfile
@@ -103,14 +104,16 @@ func (cmd fitCommand) target() (resize.Target, error) {
 		}
 		return p.Target(1), nil
 	}
-	t := resize.Target{Name: "fit", MaxBytes: cmd.MaxBytes, Types: []string{"image/jpeg", "image/png", "image/gif"}}
-	switch {
-	case cmd.Profile != "":
+	t := resize.Target{Name: "fit", MaxBytes: math.MaxInt, Types: []string{"image/jpeg", "image/png", "image/gif"}}
+	if cmd.Profile != "" {
 		return t, fmt.Errorf("%w: --profile has limits of its own: leave out either it or --max-bytes and --max-pixels", errUsage)
-	case cmd.MaxBytes < 0:
-		return t, fmt.Errorf("%w: --max-bytes: %d is not a number of bytes", errUsage, cmd.MaxBytes)
-	case cmd.MaxBytes == 0:
-		t.MaxBytes = math.MaxInt
+	}
+	if cmd.MaxBytes != "" {
+		n, err := settings.ParseBytes(cmd.MaxBytes)
+		if err != nil {
+			return t, fmt.Errorf("%w: --max-bytes: %w", errUsage, err)
+		}
+		t.MaxBytes = int(n)
 	}
 	if cmd.MaxPixels != "" {
 		var rest string

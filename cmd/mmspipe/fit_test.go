@@ -87,7 +87,7 @@ func TestFitIntoDirectory(t *testing.T) {
 
 func TestFitBesideTheFile(t *testing.T) {
 	dir := pictures(t)
-	cmd := fitCommand{MaxBytes: 5000, Files: []string{filepath.Join(dir, "photo.jpeg")}}
+	cmd := fitCommand{MaxBytes: "5KB", Files: []string{filepath.Join(dir, "photo.jpeg")}}
 	if _, _, err := runFit(t, cmd, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -209,9 +209,9 @@ func TestFitSheet(t *testing.T) {
 func TestFitUsage(t *testing.T) {
 	for _, cmd := range []fitCommand{
 		{Profile: "mars"},
-		{Profile: "us", MaxBytes: 1000},
+		{Profile: "us", MaxBytes: "1000"},
 		{Profile: "us", MaxPixels: "1x1"},
-		{MaxBytes: -1},
+		{MaxBytes: "-1"},
 		{MaxPixels: "100"},
 		{MaxPixels: "100x"},
 		{MaxPixels: "0x100"},

@@ -46,7 +46,7 @@ type cli struct {
 	Simulate  simulateCommand  `cmd:"" help:"Play Twilio: host media and send signed webhooks to any handler."`
 	Failed    failedCommand    `cmd:"" help:"List what was given up."`
 	Replay    replayCommand    `cmd:"" help:"Try again what was given up, or verify what is stored."`
-	Reconcile reconcileCommand `cmd:"" help:"Find what the provider has and this service does not, and queue it."`
+	Reconcile reconcileCommand `cmd:"" help:"Find what the provider has and this service does not. With --fix, queue it."`
 	Reindex   reindexCommand   `cmd:"" help:"Rebuild the index of messages from their records."`
 	Erase     eraseCommand     `cmd:"" help:"Remove everything that is kept of one phone number."`
 	Message   messageCommand   `cmd:"" help:"Print everything that is known of one message."`
@@ -78,6 +78,7 @@ func run(ctx context.Context, args []string, env map[string]string, std stdio) i
 		kong.Resolvers(environment(env)), kong.Vars{"version": version()},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
 	)
+	parser.Model.HelpFlag.Help = "Print this help."
 	err := func() error {
 		defer func() {
 			if p := recover(); p != nil && p != any(exit{}) {

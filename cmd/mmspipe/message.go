@@ -20,13 +20,13 @@ import (
 
 type messageCommand struct {
 	operatorFlags `embed:""`
-	Private       bool   `help:"Also the text, the numbers, the links and the webhook as it came."`
+	Private       bool   `help:"Print also the text, the numbers, the links and the webhook as it came."`
 	SID           string `arg:"" name:"MM…" help:"The message."`
 }
 
 // Help is the long form of the subcommand's help.
 func (messageCommand) Help() string {
-	return "Prints everything that is known of one message: its record, what is stored of its media, what failed, and its events. The exit status is 3 if the message is not known."
+	return "Prints everything that is known of one message: its record, its stored media, what failed, and its events. The text, the numbers and the links are left out unless you give --private. The exit status is 3 if the message is not known."
 }
 
 // Run prints what is known of a message.
@@ -35,12 +35,16 @@ func (cmd messageCommand) Run(ctx context.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	known, err := c.Message(ctx, cmd.SID, cmd.Private)
+	text, err := c.Message(ctx, cmd.SID, cmd.Private)
 	if err != nil {
 		return advise(err)
 	}
 	if cmd.JSON {
-		return printJSON(std.out, known)
+		return printJSON(std.out, text)
+	}
+	var known operate.Known
+	if err := json.Unmarshal(text, &known); err != nil {
+		return err
 	}
 	return printMessage(std.out, known, cmd.Private)
 }

@@ -108,9 +108,9 @@ func work[R any](f operatorFlags, std stdio, messages func(R) int, do func(c *op
 
 // rangeFlags say which messages are meant.
 type rangeFlags struct {
-	Account string `placeholder:"AC…" help:"Of this account only."`
-	Since   string `placeholder:"TIME" help:"Received at or after it: 2026-11-23, 2026-11-23T15:04:05Z, or a time ago such as 36h or 90d."`
-	Until   string `placeholder:"TIME" help:"Received before it."`
+	Account string `placeholder:"AC…" help:"Only messages of this account."`
+	Since   string `placeholder:"TIME" help:"Only messages that came at this time or later: 2026-11-23, 2026-11-23T15:04:05Z, or a time ago such as 36h or 90d."`
+	Until   string `placeholder:"TIME" help:"Only messages that came before this time."`
 }
 
 // query returns what the flags mean.

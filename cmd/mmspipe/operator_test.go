@@ -110,8 +110,8 @@ func TestReconcileCommand(t *testing.T) {
 
 	p.want(2, "--since is missing", "reconcile")
 	p.want(0, lost.MessageSID, "reconcile", "--since=2h")
-	p.want(0, "0 queued", "reconcile", "--since=2h", "--fix", "--dry-run")
-	p.want(0, "1 queued", "reconcile", "--since=2h", "--fix")
+	p.want(0, "0 messages queued", "reconcile", "--since=2h", "--fix", "--dry-run")
+	p.want(0, "1 message queued", "reconcile", "--since=2h", "--fix")
 	if _, body := p.AwaitMedium(lost, 0); len(body) != len(picture) {
 		t.Errorf("%d bytes, want %d", len(body), len(picture))
 	}

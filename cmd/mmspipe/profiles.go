@@ -11,7 +11,7 @@ type profilesCommand struct{}
 
 // Help is the long form of the subcommand's help.
 func (profilesCommand) Help() string {
-	return `A profile is chosen with --profile, or MMSPIPE_PROFILE for the service. Its bytes are those of a whole message; the pictures of a message share what is left after the reserve for SMIL, part headers and text.`
+	return `Choose a profile with --profile, or with MMSPIPE_PROFILE for the service. Its bytes are for a whole message. A reserve is kept for SMIL, part headers and text; the pictures of the message share the rest.`
 }
 
 // Run prints the carrier profiles with the sources of their figures.

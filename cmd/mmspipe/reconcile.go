@@ -15,14 +15,14 @@ import (
 type reconcileCommand struct {
 	operatorFlags  `embed:""`
 	rangeFlags     `embed:""`
-	Fix            bool `help:"Queue what is missing, to be fetched."`
-	DeleteUpstream bool `help:"Delete the provider's copies of media that are stored here and older than a day, as MMSPIPE_DELETE_UPSTREAM does by itself."`
+	Fix            bool `help:"Queue what is missing."`
+	DeleteUpstream bool `help:"Delete the provider's copies of media that are stored here and older than a day. With MMSPIPE_DELETE_UPSTREAM the service does that by itself."`
 	DryRun         bool `help:"Say what would be done, and do nothing. Without --fix nothing is done anyway."`
 }
 
 // Help is the long form of the subcommand's help.
 func (reconcileCommand) Help() string {
-	return `Asks the provider for all messages with media since a time, compares them with what is stored, and lists what is missing here. This also finds webhooks that never came. What was deleted here is not missing. If it is interrupted, run it again: it queues nothing twice. With --until it continues from the position that it printed last. The exit status is 0 if something is missing, or was done, and 3 if there is nothing.`
+	return `Asks the provider for all messages with media since a time, compares them with what is stored, and lists what is missing here. That finds webhooks that never came, too. What was deleted here is not missing. If it is interrupted, run it again: it queues nothing twice. It prints how far it came; with --until it goes on from there. The exit status is 0 if something is missing or was done, and 3 if not.`
 }
 
 // Run compares with the provider, or deletes the provider's copies.
@@ -77,9 +77,9 @@ func printReconciled(w io.Writer, r operate.Reconciled) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "provider: %s with media\nincomplete here: %s (%s); gone at both: %s\n%d queued, %d already in the queue\n",
+	_, err := fmt.Fprintf(w, "provider: %s with media\nincomplete here: %s (%s); gone at both: %s\n%s queued, %d already in the queue\n",
 		count(r.Messages, "message"), count(r.Missing, "message"), count(r.MissingMedia, "medium", "media"),
-		count(r.GoneMedia, "medium", "media"), r.Queued, r.AlreadyQueued)
+		count(r.GoneMedia, "medium", "media"), count(r.Queued, "message"), r.AlreadyQueued)
 	return err
 }
 

@@ -15,7 +15,7 @@ type reindexCommand struct {
 
 // Help is the long form of the subcommand's help.
 func (reindexCommand) Help() string {
-	return "Makes the index by time, number and failure agree with the records of all messages. This is needed only after objects were restored or removed by hand. It may run while the service works, and may be interrupted and run again."
+	return "Makes the index by time, number and failure agree with the records of all messages. You need it only after you restored or removed objects by hand. It may run while the service works. If it is interrupted, run it again."
 }
 
 // Run rebuilds the index.

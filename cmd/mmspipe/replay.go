@@ -15,16 +15,16 @@ import (
 type replayCommand struct {
 	operatorFlags `embed:""`
 	rangeFlags    `embed:""`
-	Message       string `placeholder:"MM…" help:"This message only."`
-	Media         string `placeholder:"ME…" help:"The message of this medium only, if the medium failed."`
+	Message       string `placeholder:"MM…" help:"Only this message."`
+	Media         string `placeholder:"ME…" help:"Only the message of this medium, if the medium failed."`
 	Reason        string `placeholder:"WORD" help:"Only messages with a failure for this reason."`
-	All           bool   `help:"Also messages without failures: what is stored of them is verified, and repaired where it is damaged."`
+	All           bool   `help:"Take messages without failures too: verify what is stored, and repair what is damaged. Needs --message or --since."`
 	DryRun        bool   `help:"Say what would be done, and do nothing."`
 }
 
 // Help is the long form of the subcommand's help.
 func (replayCommand) Help() string {
-	return "Queues the work of messages again, from their records: media that failed are fetched again, what is stored is verified, and webhooks that your application did not take are forwarded again. An outgoing message that failed is sent again, unless --all is given. Without flags these are all messages with failures. If it is interrupted, run it again: within an hour it queues no message twice. The exit status is 0 if it found any message and 3 if there was none."
+	return "Queues messages again, to try what failed. Media that failed are downloaded again, and webhooks that your application did not take are forwarded again. An outgoing message that failed is sent again. Without flags it takes every message that has a failure. With --all it takes the others too, verifies what is stored, repairs what is damaged, and sends no message again; --all needs --message or --since. If it is interrupted, run it again: within an hour it queues no message twice. The exit status is 0 if it found a message and 3 if there was none."
 }
 
 // Run queues messages.

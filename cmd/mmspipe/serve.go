@@ -17,7 +17,7 @@ type serveCommand struct {
 
 // Help is the long form of the subcommand's help.
 func (serveCommand) Help() string {
-	return `Every flag is also an environment variable, named in brackets. With accounts alone the service runs whole on one machine: NATS is embedded and objects are kept in the data directory.`
+	return `Each flag can also be set by the environment variable in brackets. You must set only the accounts: then the whole service runs in this process, with a NATS server inside, and keeps everything in the data directory. Write sizes as 600KB or 32MiB, and durations as 90m, 24h or 90d.`
 }
 
 // Run serves until ctx ends.

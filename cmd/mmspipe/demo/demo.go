@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"mmspipe/cmd/mmspipe/service"
@@ -31,7 +30,7 @@ const (
 
 // Options say what is shown.
 type Options struct {
-	Files  []string       // a message is sent of each; testdata/images if there are none
+	Files  []string       // a message is sent of each; if there are none, pictures are drawn
 	Once   bool           // end when the last message is done
 	Data   string         // data directory, which is kept; a temporary one is used and removed if empty
 	Listen string         // public listener, HOST:PORT
@@ -105,28 +104,28 @@ func configure(o Options, twilio *simulate.Simulator) (service.Config, error) {
 	return c, err
 }
 
-// readMessages makes a message of each file that is given, or of the project's own
-// pictures.
+// readMessages makes a message of each file that is given, or of each drawn picture.
 func readMessages(files []string) ([]simulate.Message, error) {
+	var pictures []picture
+	var err error
 	if len(files) == 0 {
-		files, _ = filepath.Glob("testdata/images/*.*") // an error is only of the pattern
-		files = slices.DeleteFunc(files, func(name string) bool { return filepath.Ext(name) == ".txt" })
+		pictures, err = drawPictures()
 	}
-	if len(files) == 0 {
-		return nil, errors.New("there is no testdata/images here: run the demo in the project's directory, or name files to send")
+	for _, name := range files {
+		var data []byte
+		if data, err = os.ReadFile(name); err != nil {
+			break
+		}
+		pictures = append(pictures, picture{filepath.Base(name), data})
 	}
 	var messages []simulate.Message
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
+	for _, p := range pictures {
 		messages = append(messages, simulate.Message{
-			From: "+14155550100", To: "+14155550199", Body: filepath.Base(name),
-			Media: []simulate.Media{{Data: data, ContentType: http.DetectContentType(data)}},
+			From: "+14155550100", To: "+14155550199", Body: p.name,
+			Media: []simulate.Media{{Data: p.data, ContentType: http.DetectContentType(p.data)}},
 		})
 	}
-	return messages, nil
+	return messages, err
 }
 
 // show sends one message after another and tells what the feed says of each, until

@@ -33,6 +33,22 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+// TestAnywhere: without files, in a directory that has none, the demo sends pictures that
+// it draws.
+func TestAnywhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var out strings.Builder
+	err := demo.Run(t.Context(), demo.Options{Once: true, Data: t.TempDir(), Listen: "127.0.0.1:0", Log: zerolog.Nop()}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"  stored    image/jpeg", "  stored    image/png", "  stored    image/gif"} {
+		if strings.Count(out.String(), part) != 1 {
+			t.Errorf("want %q in\n%s", part, &out)
+		}
+	}
+}
+
 // TestNotServing: what keeps the service from starting ends the demo.
 func TestNotServing(t *testing.T) {
 	t.Parallel()

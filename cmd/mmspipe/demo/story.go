@@ -57,7 +57,7 @@ func (s story) tell(ctx context.Context, feed <-chan event, sent simulate.Sent) 
 
 func (s story) stored(d data) {
 	for _, v := range d.Variants {
-		s.step("fitted", "%-6s %s → %s, %s", v.Name, picture(d.Width, d.Height, d.Bytes), picture(v.Width, v.Height, v.Bytes), how(v))
+		s.step("fitted", "%-6s %s → %s, %s", v.Name, describe(d.Width, d.Height, d.Bytes), describe(v.Width, v.Height, v.Bytes), how(v))
 	}
 	s.step("stored", "%s, %s, %d ms in all", d.ContentType, humanize.Bytes(d.Bytes), d.Milliseconds)
 	if d.Note != "" {
@@ -70,7 +70,7 @@ func (s story) step(name, format string, args ...any) {
 	fmt.Fprintf(s.out, "  %-9s %s\n", name, fmt.Sprintf(format, args...))
 }
 
-func picture(width, height int, size uint64) string {
+func describe(width, height int, size uint64) string {
 	return fmt.Sprintf("%d×%d %s", width, height, humanize.Bytes(size))
 }
 

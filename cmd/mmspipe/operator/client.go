@@ -92,10 +92,10 @@ func (c *Client) Ready(ctx context.Context) (r health.Report, err error) {
 	return r, nil
 }
 
-// Message returns what is known of a message, without its text, its numbers, its
-// form and its links unless private is set.
-func (c *Client) Message(ctx context.Context, sid string, private bool) (operate.Known, error) {
-	return get[operate.Known](ctx, c, "messages/"+url.PathEscape(sid), url.Values{"private": {strconv.FormatBool(private)}})
+// Message returns what is known of a message, an [operate.Known] as JSON. Its text, its
+// numbers, its form and its links are left out unless private is set.
+func (c *Client) Message(ctx context.Context, sid string, private bool) (json.RawMessage, error) {
+	return get[json.RawMessage](ctx, c, "messages/"+url.PathEscape(sid), url.Values{"private": {strconv.FormatBool(private)}})
 }
 
 // Replay is [operate.Operator.Replay].

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -154,7 +155,42 @@ func (s *server) message(w http.ResponseWriter, r *http.Request, p *params) erro
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, known)
+	if private {
+		return writeJSON(w, known)
+	}
+	shown, err := withoutEmpty(known.Message)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, struct {
+		operate.Known
+		Message map[string]any `json:"message"`
+	}{known, shown})
+}
+
+// withoutEmpty is a message without the texts that are empty, as those are that are
+// hidden: an empty one would say that there was none.
+func withoutEmpty(m store.Message) (shown map[string]any, err error) {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber() // a float64 does not hold every sequence
+	err = decoder.Decode(&shown)
+	leaveOutEmpty(shown)
+	return shown, err
+}
+
+// leaveOutEmpty removes empty texts from an object and all below it.
+func leaveOutEmpty(v any) {
+	fields, _ := v.(map[string]any)
+	for name, value := range fields {
+		if value == "" {
+			delete(fields, name)
+		}
+		leaveOutEmpty(value)
+	}
 }
 
 func (s *server) replay(w http.ResponseWriter, r *http.Request, p *params) error {

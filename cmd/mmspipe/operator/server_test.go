@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -182,6 +183,11 @@ func TestMessageHidesPrivate(t *testing.T) {
 		}
 	}
 	_, all := h.ask(http.MethodGet, "messages/"+message.SID+"?private=true", "", "")
+	for _, name := range []string{"from", "to", "body", "fingerprint"} {
+		if field := fmt.Sprintf("%q:", name); strings.Contains(hidden, field) || !strings.Contains(all, field) {
+			t.Errorf("%s is not left out of\n%s\nor is not in\n%s", field, hidden, all)
+		}
+	}
 	for _, secret := range private {
 		if !strings.Contains(all, secret) {
 			t.Errorf("%q is not shown when it is asked for", secret)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
@@ -74,7 +75,7 @@ func (d *disk) check() error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%s has %d bytes free and needs %d", d.dir, free, d.floor+d.floor/2)
+	return fmt.Errorf("%s has %s free and needs %s", d.dir, humanize.IBytes(uint64(max(free, 0))), humanize.IBytes(uint64(d.floor+d.floor/2)))
 }
 
 // Space returns the bytes that are free in the file system of dir and its size.
