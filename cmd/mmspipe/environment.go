@@ -37,7 +37,8 @@ func variable(tag *kong.Tag, flag string) string {
 // environment resolves flags from their variables.
 func environment(env map[string]string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if value, ok := env[variable(flag.Tag, flag.Name)]; ok {
+		// An empty one is not set: files of compose write those that are not given so.
+		if value := env[variable(flag.Tag, flag.Name)]; value != "" {
 			return value, nil
 		}
 		return nil, nil

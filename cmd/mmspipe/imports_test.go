@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 	"cmd/mmspipe/service":             nil, // wires everything below it
 	"cmd/mmspipe/service/servicetest": {"cmd/mmspipe/health", "cmd/mmspipe/service", "cmd/mmspipe/settings", "ingest/simulate", "store", "store/storetest"},
 	"cmd/mmspipe/settings":            {"cmd/mmspipe/service", "ingest/guard", "ingest/outbound", "resize", "store", "store/number", "store/rest"},
-	"cmd/mmspipe/operator":            {"cmd/mmspipe/health", "ingest/operate", "store", "store/number", "store/rest", "store/stream"},
+	"cmd/mmspipe/operator":            {"cmd/mmspipe/health", "ingest/operate", "ingest/upstream", "store", "store/number", "store/rest", "store/stream"},
 	"cmd/mmspipe/doctor":              {"cmd/mmspipe/operator", "cmd/mmspipe/service", "ingest/signature", "ingest/upstream", "store"},
 	"cmd/mmspipe/fit":                 {"resize"},
 	"cmd/mmspipe/demo":                {"cmd/mmspipe/service", "cmd/mmspipe/settings", "ingest/simulate", "store/stream"},

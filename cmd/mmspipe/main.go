@@ -54,9 +54,9 @@ type cli struct {
 	Doctor    doctorCommand    `cmd:"" help:"Check your set-up, or find out why the signature of a webhook does not match."`
 	Fit       fitCommand       `cmd:"" help:"Fit pictures into a carrier's limits, without any server."`
 	Profiles  profilesCommand  `cmd:"" help:"Print the carrier profiles."`
-	Print     versionCommand   `cmd:"" name:"version" help:"Print the version."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 
-	Version kong.VersionFlag `help:"Print the version."`
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 const description = `mmspipe receives Twilio's MMS webhooks, fetches the media, fits pictures into carrier limits, keeps everything in a directory or in MinIO, and serves it under Twilio's own Media API.

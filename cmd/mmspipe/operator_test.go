@@ -3,12 +3,14 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"mmspipe/cmd/mmspipe/operator"
 	"mmspipe/cmd/mmspipe/service/servicetest"
-
 	"mmspipe/ingest/operate"
 	"mmspipe/ingest/simulate"
 )
@@ -70,6 +72,8 @@ func TestOperatorMistakes(t *testing.T) {
 		{1, "malformed", []string{"message", "MM1"}},
 		{1, "refuses the key", []string{"status", "--key=SK1:wrong"}},
 		{2, "--key is not", []string{"status", "--key=wrong"}},
+		{2, "--key-file: open /nowhere/key", []string{"status", "--key-file=/nowhere/key"}},
+		{2, "both set", []string{"status", "--key-file=/nowhere/key", "--key=SK1:x"}},
 		{1, "refuses the key", []string{"status", "--key=" + servicetest.Account + ":" + servicetest.Token}}, // an account's token is not an operator's key
 		{1, "start it with mmspipe serve", []string{"status", "--data=" + t.TempDir()}},
 		{1, "does not answer at 127.0.0.1:1: ", []string{"status", "--admin=127.0.0.1:1"}},
@@ -84,6 +88,15 @@ func TestOperatorMistakes(t *testing.T) {
 			t.Errorf("mmspipe %s: exit status %d, want %d with %q:\n%s%s", strings.Join(c.args, " "), status, c.status, c.part, out, said)
 		}
 	}
+	secret, err := os.ReadFile(filepath.Join(p.Config.Data, operator.KeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(operator.KeySID+":"+string(secret)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.want(0, "durability", "status", "--data="+t.TempDir(), "--admin="+strings.TrimPrefix(p.Admin, "http://"), "--key-file="+file)
 	response, err := http.Get(p.Admin + "/operator/status")
 	if err != nil {
 		t.Fatal(err)

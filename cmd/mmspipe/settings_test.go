@@ -158,7 +158,7 @@ func TestVariables(t *testing.T) {
 	if status, _, said := command(t, env, "profiles"); status != 0 {
 		t.Errorf("profiles, which has no settings: exit status %d, %s", status, said)
 	}
-	env = map[string]string{"MMSPIPE_DATA": t.TempDir()}
+	env = map[string]string{"MMSPIPE_DATA": t.TempDir(), "MMSPIPE_OPERATOR_KEY_FILE": ""}
 	for _, name := range []string{
 		"TEST_MINIO", "TEST_NO_SKIP", "CI_NO_LOOP", "SOAK", "BENCH_JPEG", // of the project's own tests
 		"SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_ADMIN", "PORT", "PORT_8080_TCP", "PORT_8080_TCP_ADDR", // of a Kubernetes Service

@@ -120,6 +120,10 @@ func TestDependencyAway(t *testing.T) {
 		t.Errorf("a mistake is answered %d %s", status, answer)
 	}
 	gate.Closed.Store(false)
+	if err := h.Twilio.Close(); err != nil {
+		t.Error(err)
+	}
+	ask(http.MethodPost, "reconcile", "since=2026-11-23T15:04:05Z", "the provider does not answer")
 	nats.Stop()
 	ask(http.MethodGet, "status", "", "the queue does not answer")
 	nats.Start()

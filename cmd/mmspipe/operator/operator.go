@@ -7,8 +7,8 @@
 // work; it may be begun again.
 //
 // Parameters that are unknown, repeated or not spelled as wanted are answered 400,
-// and nothing is done. While the queue or the object store does not answer, the answer
-// is 503 and says which.
+// and nothing is done. While the queue, the object store or the provider does not
+// answer, the answer is 503 and says which.
 package operator
 
 import (

@@ -10,6 +10,7 @@ import (
 
 	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/ingest/operate"
+	"mmspipe/ingest/upstream"
 	"mmspipe/store"
 	"mmspipe/store/rest"
 
@@ -83,13 +84,17 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	text, status := s.explain(r.Context(), err)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)) // work may have taken its time
 	http.Error(w, text, status)
 }
 
 // explain says why a request could not be answered: a dependency does not answer, or
-// something else is wrong here. It asks the dependencies, because an error of one of
-// them looks different at each place.
+// something else is wrong here. It asks the queue and the object store, because an
+// error of theirs looks different at each place.
 func (s *server) explain(ctx context.Context, err error) (text string, status int) {
+	if trouble, ok := errors.AsType[*upstream.Error](err); ok && (trouble.Status == 0 || trouble.Status >= 500 || trouble.Status == http.StatusTooManyRequests) {
+		return "the provider does not answer: " + health.WithoutURL(err), http.StatusServiceUnavailable
+	}
 	if away := s.Health.Check(ctx).Away(); away != "" {
 		return away, http.StatusServiceUnavailable
 	}

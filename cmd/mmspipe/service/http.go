@@ -8,6 +8,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"mmspipe/cmd/mmspipe/health"
@@ -37,7 +38,8 @@ func (s *service) startServers(ctx context.Context) error {
 		public.Handle("/", s.mediaAPI())
 	}
 	admin := operator.New(operator.Options{Operations: s.operations(), Keys: s.keys, Process: s.process, Health: health, Log: s.log})
-	s.startServer(ctx, "admin listener", s.admin, operator.Guard(admin, s.AdminHosts))
+	host, _, _ := net.SplitHostPort(s.AdminListen) // it listens there, so that it is one
+	s.startServer(ctx, "admin listener", s.admin, operator.Guard(admin, append(slices.Clip(s.AdminHosts), host)))
 	s.startServer(ctx, "public listener", s.public, public)
 	return nil
 }
