@@ -1,92 +1,102 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // Dir is a [Bucket] in a directory of one process, which must hold whatever
-// lock the directory has. A key is the path of a file below objects/, so people
-// can look at what is stored with the tools they have.
+// lock the directory has; a second Dir of the same directory is refused.
 //
-// What Put has stored survives power loss: the file is synced before it gets its
-// name, then its directory, and the parent of each directory that Put made or
-// does not know to be durable. Readers see an object only after that, too.
+// Objects of up to 32 KiB are in one log-structured store, log/. A larger one is
+// a file, blobs/xx/ID, and log/ has its key and the name of its file. Keys,
+// conditions and listings are log/'s alone.
 //
-// Directories are not removed when they become empty. Two keys that differ only
-// in case need a file system that tells them apart.
+// # Durability
+//
+// What Put has stored survives power loss: the file of a large object is synced,
+// then its directory, then the log. Puts and deletes that come while a sync is
+// under way are committed together by the next one, so that 16 writers share
+// some seven to a sync; each returns when its own is durable. Who reads a key, or
+// lists it, waits while a write of it is on its way to the disk: nobody acts on
+// what a power cut could still take back.
+//
+// # A full disk
+//
+// Puts fail while less than 16 MiB is free and work again when there is more;
+// deletes need 1 MiB. If others take the rest while a commit is being written, it
+// waits for room: its writers and the readers of its keys get an error at once,
+// and it is done, or was never begun, when there is room again. Any other failure
+// to write the log ends the process, because what a failed sync has left on the
+// disk is not known. The log is read again at the next start, and what was
+// acknowledged is there.
+//
+// # Damage
+//
+// All in log/ has checksums. OpenDir fails if it is damaged before its last sync,
+// if a part of it or all is missing, or if it has fewer commits than were counted
+// beside it; a damaged block of a table fails the calls that read it. The
+// bytes of large objects have no checksum here.
+//
+// # Older layouts
+//
+// Before, each object was a file objects/KEY. OpenDir imports these once. Until
+// the last one is in log/, all of them stay in importing/, so it may be stopped
+// at any point and goes on when the directory is opened again. A downgrade is not
+// possible: the file that is then called objects keeps older versions from
+// starting. To go back, restore a copy of the directory from before.
+//
+// # Why this store
+//
+// Pebble and bbolt were compared with 16 writers of 1 kB, half of the puts
+// create-only and half conditional, on two shared cores. With an empty store
+// pebble made 2.2 times as many puts at 0.55 of the CPU; with 1,000,000 keys 3
+// times as many at 0.6; on a disk 2 ms slower 2 times as many. It syncs once for
+// a group, bbolt twice. Pebble's memory is bounded by its caches (35 MB resident
+// after a walk over 1,000,000 keys); bbolt maps the file, all of which was
+// resident after such a walk (1.8 GB). Bbolt has no checksums but those of its
+// root. For bbolt speak its 0.4 MB in the binary and that it takes a full disk
+// as an ordinary error.
 type Dir struct {
-	objects string // the files that keys name
-	temp    string // what is being written; of no worth after a crash
+	path    string
+	log     *pebble.DB
+	clock   time.Time // when the last object was written; the committer's
+	commits uint64    // that are durable; the committer's
+	marker  *os.File  // see markerText
 
-	locks [256]sync.RWMutex // one for each key, shared by hash
-	seed  maphash.Seed
+	writes     chan *write           // to the committer
+	committing atomic.Pointer[group] // what may be visible and not yet durable
+	stopped    chan struct{}         // closed when the committer has ended
+	room       *room
 
-	mu     sync.Mutex
-	synced map[string]bool // directories whose entry in their parent is durable
-	clock  time.Time       // modification time of the last object written
+	life   sync.RWMutex // held by every call, so that Close waits for them
+	closed bool
 }
 
-// maxSynced bounds the memory of Dir.synced to some 20 MB. Forgetting it costs
-// one sync for each directory that is used again.
-const maxSynced = 100_000
+// errClosed is the error of all calls after Close.
+var errClosed = errors.New("directory bucket is closed")
 
-// OpenDir opens the directory path and makes it if it is absent. It removes
-// what a crash left half written, makes durable what it left unsynced, and
-// fails where the file system cannot tell two writes apart by their time.
-func OpenDir(path string) (*Dir, error) {
-	d := &Dir{
-		objects: filepath.Join(path, "objects"),
-		temp:    filepath.Join(path, "temp"),
-		seed:    maphash.MakeSeed(),
-		synced:  make(map[string]bool),
+// use lets a method use the log until it calls done.
+func (d *Dir) use() (done func(), err error) {
+	d.life.RLock()
+	if d.closed {
+		d.life.RUnlock()
+		return nil, errClosed
 	}
-	if err := d.open(path); err != nil {
-		return nil, fmt.Errorf("open directory bucket: %w", err)
-	}
-	return d, nil
+	return d.life.RUnlock, nil
 }
 
-func (d *Dir) open(path string) error {
-	if err := os.RemoveAll(d.temp); err != nil {
-		return err
-	}
-	for _, dir := range []string{d.objects, d.temp} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-	}
-	if err := syncFileSystem(path); err != nil {
-		return err
-	}
-	name, _, err := d.write(strings.NewReader(""))
-	if err != nil {
-		return err
-	}
-	defer os.Remove(name)
-	info, err := os.Stat(name)
-	if err != nil {
-		return err
-	}
-	if !info.ModTime().Equal(d.clock) {
-		return fmt.Errorf("%s: the file system keeps no microseconds in modification times, which ETags are made of", path)
-	}
-	return nil
-}
-
-// Put is [Bucket]'s. It writes to a temporary file without holding a lock.
+// Put is [Bucket]'s. It reads all of r before anything is locked.
 func (d *Dir) Put(ctx context.Context, key string, r io.Reader, size int64, cond Condition) (Object, error) {
 	o, err := d.put(ctx, key, r, size, cond)
 	if err != nil {
@@ -99,116 +109,84 @@ func (d *Dir) put(ctx context.Context, key string, r io.Reader, size int64, cond
 	if err := checkPut(key, size); err != nil {
 		return Object{}, err
 	}
-	temp, info, err := d.write(&exactly{ctx: ctx, r: r, left: size})
+	done, err := d.use()
 	if err != nil {
 		return Object{}, err
 	}
-	defer os.Remove(temp)
-	path := d.path(key)
-	if err := d.makeDir(filepath.Dir(path)); err != nil {
-		return Object{}, err
+	defer done()
+	w := &write{ctx: ctx, key: key, cond: cond, size: size}
+	source := &exactly{ctx: ctx, r: r, left: size}
+	if size > inlineMax {
+		w.file, err = d.writeFile(source)
+		w.value = newValue(inFile, []byte(w.file))
+	} else {
+		content := bytes.NewBuffer(make([]byte, headerSize, headerSize+size+bytes.MinRead))
+		_, err = content.ReadFrom(source)
+		w.value = content.Bytes()
 	}
-
-	lock := d.lock(key)
-	lock.Lock()
-	defer lock.Unlock()
-	if err := ctx.Err(); err != nil {
-		return Object{}, err
-	}
-	if err := publish(temp, path, cond); err != nil {
-		return Object{}, err
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return Object{}, err
-	}
-	return object(key, info), nil
-}
-
-// write makes a synced temporary file of r. Its modification time, from which
-// the object's ETag is made, is later than that of any object written before.
-func (d *Dir) write(r io.Reader) (name string, info fs.FileInfo, err error) {
-	f, err := os.CreateTemp(d.temp, "put-")
 	if err != nil {
-		return "", nil, err
+		return Object{}, err
 	}
-	defer func() {
-		err = errors.Join(err, f.Close())
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err := io.Copy(f, r); err != nil {
-		return "", nil, err
+	if err := d.submit(w); err != nil {
+		return Object{}, err
 	}
-	now := d.tick()
-	if err := os.Chtimes(f.Name(), now, now); err != nil {
-		return "", nil, err
-	}
-	if err := f.Sync(); err != nil {
-		return "", nil, err
-	}
-	info, err = f.Stat()
-	return f.Name(), info, err
-}
-
-// tick returns the present time in whole microseconds, or the next microsecond
-// that was not returned yet. File systems keep the time of a write only to the
-// timer tick of the kernel, which is too coarse.
-func (d *Dir) tick() time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := time.Now().Truncate(time.Microsecond)
-	if !now.After(d.clock) {
-		now = d.clock.Add(time.Microsecond)
-	}
-	d.clock = now
-	return now
-}
-
-// publish gives the file temp the name path if cond holds for what has it now.
-func publish(temp, path string, cond Condition) error {
-	if cond.ifAbsent {
-		err := os.Link(temp, path)
-		if !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			return errors.New("key is a folder of other keys")
-		}
-		return ErrPrecondition
-	}
-	if cond.ifMatch != "" {
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && object("", info).ETag != cond.ifMatch {
-			return ErrPrecondition
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return os.Rename(temp, path)
+	return w.value.object(key), nil
 }
 
 // Get is [Bucket]'s. The reader keeps what was stored when it was opened.
 func (d *Dir) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, Object, error) {
-	f, info, err := d.openFile(ctx, key)
+	r, o, err := d.open(ctx, key)
 	if err != nil {
 		return nil, Object{}, fmt.Errorf("get %s: %w", key, err)
 	}
-	if left := max(info.Size()-offset, 0); length < 0 || length > left {
+	if left := max(o.Size-offset, 0); length < 0 || length > left {
 		length = left
 	}
-	return &fileReader{ctx: ctx, Reader: io.NewSectionReader(f, offset, length), Closer: f}, object(key, info), nil
+	return &rangeReader{ctx: ctx, Reader: io.NewSectionReader(r, offset, length), Closer: r}, o, nil
 }
 
-// fileReader reads a part of a file until its context ends.
-type fileReader struct {
+// content is what is stored under a key.
+type content interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// inMemory is the content of a small object.
+type inMemory struct{ *bytes.Reader }
+
+func (inMemory) Close() error { return nil }
+
+// open returns what is stored under key. An object that is put in another's place
+// takes its file away, so it may have to look twice.
+func (d *Dir) open(ctx context.Context, key string) (content, Object, error) {
+	var last value
+	for {
+		v, err := d.lookup(ctx, key)
+		if err != nil {
+			return nil, Object{}, err
+		}
+		if v.kind() == inLog {
+			return inMemory{bytes.NewReader(v.payload())}, v.object(key), nil
+		}
+		f, err := d.openFile(string(v.payload()))
+		if err == nil {
+			return f, v.object(key), nil
+		}
+		if bytes.Equal(v, last) {
+			return nil, Object{}, fmt.Errorf("damaged: its file cannot be read: %v", err) //nolint:errorlint // its absence is not the key's
+		}
+		last = v
+	}
+}
+
+// rangeReader reads a part of an object until its context ends.
+type rangeReader struct {
 	ctx context.Context // of the Get
 	io.Reader
 	io.Closer
 }
 
-func (r *fileReader) Read(p []byte) (int, error) {
+func (r *rangeReader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -217,212 +195,186 @@ func (r *fileReader) Read(p []byte) (int, error) {
 
 // Stat is [Bucket]'s.
 func (d *Dir) Stat(ctx context.Context, key string) (Object, error) {
-	f, info, err := d.openFile(ctx, key)
+	v, err := d.lookup(ctx, key)
 	if err != nil {
 		return Object{}, fmt.Errorf("stat %s: %w", key, err)
 	}
-	f.Close()
-	return object(key, info), nil
+	return v.object(key), nil
 }
 
-// openFile opens what is stored under key. It waits for a write of key that is
-// under way: who acts on what it reads must not see it vanish in a power cut.
-func (d *Dir) openFile(ctx context.Context, key string) (*os.File, fs.FileInfo, error) {
+// lookup returns what the log has under key, when it is durable.
+func (d *Dir) lookup(ctx context.Context, key string) (value, error) {
 	if err := errors.Join(checkKey(key), ctx.Err()); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	lock := d.lock(key)
-	lock.RLock()
-	defer lock.RUnlock()
-	f, err := os.Open(d.path(key))
+	done, err := d.use()
 	if err != nil {
-		return nil, nil, absence(err)
+		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = ErrNotFound
+	defer done()
+	v, err := read(d.log, key)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
 	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, info, nil
+	return v, errors.Join(d.settled(ctx, func(g *group) bool { return g.keys[key] }), err)
 }
 
 // Delete is [Bucket]'s.
 func (d *Dir) Delete(ctx context.Context, key string) error {
-	if err := d.remove(ctx, key); err != nil && !errors.Is(err, ErrNotFound) {
+	err := errors.Join(checkKey(key), ctx.Err())
+	if err == nil {
+		err = d.remove(ctx, key)
+	}
+	if err != nil {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
 	return nil
 }
 
 func (d *Dir) remove(ctx context.Context, key string) error {
-	if err := errors.Join(checkKey(key), ctx.Err()); err != nil {
-		return err
-	}
-	lock := d.lock(key)
-	lock.Lock()
-	defer lock.Unlock()
-	path := d.path(key)
-	info, err := os.Lstat(path)
+	done, err := d.use()
 	if err != nil {
-		return absence(err)
-	}
-	if info.IsDir() {
-		return ErrNotFound
-	}
-	if err := os.Remove(path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	defer done()
+	return d.submit(&write{ctx: ctx, key: key})
 }
 
-// List is [Bucket]'s. It reads the names in the directories that can hold such
-// keys and no others; a page costs what those directories hold.
+// List is [Bucket]'s. A page costs what is on it.
 func (d *Dir) List(ctx context.Context, prefix, after string, limit int) ([]Object, error) {
-	l := listing{ctx: ctx, dir: d, prefix: prefix, after: after, limit: limit}
-	err := checkPrefix(prefix)
-	if err == nil {
-		err = l.add(prefix[:strings.LastIndexByte(prefix, '/')+1])
-	}
+	objects, err := d.list(ctx, prefix, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list %q: %w", prefix, err)
 	}
-	return l.objects, nil
+	return objects, nil
 }
 
-// listing is one page in the making.
-type listing struct {
-	ctx           context.Context
-	dir           *Dir
-	prefix, after string
-	limit         int
-	objects       []Object
-}
-
-// add appends the objects below folder, which is empty or ends in a slash.
-func (l *listing) add(folder string) error {
-	if err := l.ctx.Err(); err != nil {
-		return err
+func (d *Dir) list(ctx context.Context, prefix, after string, limit int) (objects []Object, err error) {
+	if err := errors.Join(checkPrefix(prefix), ctx.Err()); err != nil {
+		return nil, err
 	}
-	entries, err := os.ReadDir(l.dir.path(folder))
-	if folder != "" && errors.Is(absence(err), ErrNotFound) {
-		return nil
-	}
+	done, err := d.use()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var names []string
-	for _, e := range entries {
-		name := folder + e.Name()
-		if e.IsDir() {
-			name += "/" // as in the keys below it, so that it sorts like them
-		}
-		if l.wants(name) {
-			names = append(names, name)
-		}
+	defer done()
+	if _, err := os.Stat(d.markerFile()); err != nil { // open files outlive their directory
+		return nil, err
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		if len(l.objects) >= l.limit {
-			break
+	from, to := span(prefix, after)
+	entries, err := d.log.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, entries.Close()) }()
+	for more := entries.First(); more && len(objects) < limit; more = entries.Next() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		if err := l.addName(name); err != nil {
+		v, err := entries.ValueAndErr()
+		if err == nil {
+			err = value(v).check()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", entries.Key()[1:], err)
+		}
+		objects = append(objects, value(v).object(string(entries.Key()[1:])))
+	}
+	if err := entries.Error(); err != nil {
+		return nil, err
+	}
+	return objects, d.settled(ctx, func(g *group) bool { return g.within(prefix, after) })
+}
+
+// span returns the bounds of the keys that begin with prefix and are greater
+// than after.
+func span(prefix, after string) (from, to []byte) {
+	from, to = logKey(objectSpace, prefix), logKey(objectSpace, prefix)
+	to[len(to)-1]++ // UTF-8 has no byte 255
+	if after >= prefix {
+		from = append(logKey(objectSpace, after), 0)
+	}
+	if bytes.Compare(from, to) > 0 {
+		from = to
+	}
+	return from, to
+}
+
+// OpenDir opens the directory path and makes it if it is absent. It makes durable
+// what a killed process left unsynced, removes what it left half written, and
+// imports what an older version has stored, which takes about a minute for a
+// million objects. The caller closes the Dir.
+func OpenDir(path string) (*Dir, error) {
+	d := &Dir{
+		path: path, writes: make(chan *write), stopped: make(chan struct{}),
+		room: &room{path: path, lacking: make(chan struct{})},
+	}
+	if err := d.start(); err != nil {
+		if d.log != nil {
+			err = errors.Join(err, d.log.Close())
+		}
+		return nil, fmt.Errorf("open directory bucket: %w", err)
+	}
+	go d.commitAll()
+	return d, nil
+}
+
+func (d *Dir) start() error {
+	for _, dir := range []string{d.incoming(), d.blobs()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// addName appends the object name, or those below it if it is a folder.
-func (l *listing) addName(name string) error {
-	if strings.HasSuffix(name, "/") {
-		return l.add(name)
-	}
-	info, err := os.Stat(l.dir.path(name))
-	switch {
-	case errors.Is(absence(err), ErrNotFound): // deleted since its folder was read
-	case err != nil:
-		return err
-	default:
-		l.objects = append(l.objects, object(name, info))
-	}
-	return nil
-}
-
-// wants says whether name is, or is the beginning of, a key to be listed.
-func (l *listing) wants(name string) bool {
-	if strings.HasSuffix(name, "/") {
-		inside := strings.HasPrefix(name, l.prefix) || strings.HasPrefix(l.prefix, name)
-		return inside && (name > l.after || strings.HasPrefix(l.after, name))
-	}
-	return strings.HasPrefix(name, l.prefix) && name > l.after
-}
-
-// makeDir makes the directory dir, of which nobody knows whether it exists and
-// whether a power cut would take it away, and makes sure of both.
-func (d *Dir) makeDir(dir string) error {
-	if dir == d.objects || d.isSynced(dir) {
-		return nil
-	}
-	parent := filepath.Dir(dir)
-	if err := d.makeDir(parent); err != nil {
+	if err := syncFileSystem(d.path); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if free, err := d.room.free(); err != nil || free < roomToPut {
+		return errors.Join(err, d.room.err())
+	}
+	if err := d.openLog(); err != nil {
 		return err
 	}
-	if err := syncDir(parent); err != nil {
+	if err := d.sweep(); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.synced) >= maxSynced {
-		clear(d.synced)
-	}
-	d.synced[dir] = true
-	return nil
-}
-
-// isSynced is true for a directory that makeDir made sure of and that nobody
-// has removed by hand since.
-func (d *Dir) isSynced(dir string) bool {
-	d.mu.Lock()
-	known := d.synced[dir]
-	d.mu.Unlock()
-	if !known {
-		return false
-	}
-	_, err := os.Stat(dir)
-	return err == nil
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
+	if err := d.importOlder(); err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// absence turns the errors of a path that leads nowhere into [ErrNotFound].
-func absence(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return ErrNotFound
-	}
+	marker, err := os.OpenFile(d.markerFile(), os.O_WRONLY, 0)
+	d.marker = marker
 	return err
 }
 
-func (d *Dir) path(key string) string { return filepath.Join(d.objects, filepath.FromSlash(key)) }
-
-func (d *Dir) lock(key string) *sync.RWMutex {
-	return &d.locks[maphash.String(d.seed, key)%uint64(len(d.locks))]
+// Close waits for the calls under way and closes the files. Calls that come later
+// fail. While the disk is full it closes nothing and returns an error; what is
+// stored is safe then as well.
+func (d *Dir) Close() error {
+	d.life.Lock()
+	defer d.life.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	close(d.writes)
+	ended := make(chan error, 1)
+	go func() {
+		<-d.stopped
+		ended <- errors.Join(d.marker.Close(), d.log.Close())
+	}()
+	var err error
+	select {
+	case err = <-ended:
+	case <-d.room.lack():
+		err = d.room.err()
+	}
+	if err != nil {
+		return fmt.Errorf("close directory bucket: %w", err)
+	}
+	return nil
 }
 
-// object describes a file. Its size is in the ETag for the case that the clock
-// is set back between two runs of the program.
-func object(key string, info fs.FileInfo) Object {
-	etag := strconv.FormatInt(info.ModTime().UnixMicro(), 36) + "-" + strconv.FormatInt(info.Size(), 36)
-	return Object{Key: key, Size: info.Size(), ETag: etag, Modified: info.ModTime()}
-}
+func (d *Dir) logDir() string     { return filepath.Join(d.path, "log") }
+func (d *Dir) blobs() string      { return filepath.Join(d.path, "blobs") }
+func (d *Dir) incoming() string   { return filepath.Join(d.path, "incoming") }
+func (d *Dir) older() string      { return filepath.Join(d.path, "importing") }
+func (d *Dir) markerFile() string { return filepath.Join(d.path, "objects") }

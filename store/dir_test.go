@@ -33,44 +33,54 @@ func TestDirChangesTheETagOfTheSameContent(t *testing.T) {
 
 func TestDirOpensAgain(t *testing.T) {
 	path := t.TempDir()
-	d, err := store.OpenDir(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := reopen(t, nil, path)
 	before, err := put(t.Context(), d, "a/b/c", "content", store.IfAbsent())
 	if err != nil {
 		t.Fatal(err)
 	}
-	leftover := filepath.Join(path, "temp", "put-crashed")
+	large, err := put(t.Context(), d, "large", strings.Repeat("x", 1<<20), store.IfAbsent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leftover := filepath.Join(path, "incoming", "crashed")
 	if err := os.WriteFile(leftover, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if d, err = store.OpenDir(path); err != nil {
-		t.Fatal(err)
-	}
+	d = reopen(t, d, path)
 	if _, err := os.Stat(leftover); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what a crash left is still there: %v", err)
 	}
 	if after, err := d.Stat(t.Context(), "a/b/c"); err != nil || after.ETag != before.ETag {
 		t.Errorf("after reopening: %+v, %v, want %+v", after, err, before)
 	}
+	if after, err := d.Stat(t.Context(), "large"); err != nil || after.ETag != large.ETag {
+		t.Errorf("after reopening: %+v, %v, want %+v", after, err, large)
+	}
 	if _, err := put(t.Context(), d, "a/b/c", "more", store.IfMatch(before.ETag)); err != nil {
 		t.Errorf("put on the ETag of before: %v", err)
 	}
 }
 
-func TestDirLeavesNoTemporaryFiles(t *testing.T) {
+// What is refused, replaced or deleted leaves no file.
+func TestDirLeavesNoFiles(t *testing.T) {
 	path := t.TempDir()
-	d, err := store.OpenDir(path)
-	if err != nil {
+	d := reopen(t, nil, path)
+	large := strings.Repeat("x", 1<<20)
+	for _, cond := range []store.Condition{{}, {}, store.IfAbsent(), store.IfMatch("other")} {
+		_, _ = put(t.Context(), d, "key", large, cond) // the last two are refused
+	}
+	_, _ = d.Put(t.Context(), "key", strings.NewReader("short"), 1<<20, store.Condition{})
+	if files := filesBelow(t, filepath.Join(path, "incoming")); len(files) > 0 {
+		t.Errorf("files left: %v", files)
+	}
+	if files := filesBelow(t, filepath.Join(path, "blobs")); len(files) != 1 {
+		t.Errorf("files of one object: %v", files)
+	}
+	if err := d.Delete(t.Context(), "key"); err != nil {
 		t.Fatal(err)
 	}
-	for _, cond := range []store.Condition{{}, store.IfAbsent(), store.IfMatch("other")} {
-		_, _ = put(t.Context(), d, "key", "content", cond) // the last two are refused
-	}
-	_, _ = d.Put(t.Context(), "key", strings.NewReader("short"), 100, store.Condition{})
-	if left, err := os.ReadDir(filepath.Join(path, "temp")); err != nil || len(left) > 0 {
-		t.Errorf("temporary files left: %v, %v", left, err)
+	if files := filesBelow(t, filepath.Join(path, "blobs")); len(files) > 0 {
+		t.Errorf("files left: %v", files)
 	}
 }
 
@@ -107,12 +117,12 @@ func TestOpenDirFails(t *testing.T) {
 
 func TestDirIsGone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data")
-	d, err := store.OpenDir(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := reopen(t, nil, path)
 	if err := os.RemoveAll(path); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := put(t.Context(), d, "key", "content", store.Condition{}); err == nil {
+		t.Error("something was stored in a directory that is gone")
 	}
 	if err := store.New(d, nil).Ping(t.Context()); err == nil {
 		t.Error("the bucket answers although its directory is gone")
@@ -129,15 +139,11 @@ func FuzzDirKey(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = put(t.Context(), d, key, "content", store.IfAbsent())
-		want := ""
-		if err == nil {
-			want = filepath.Join(path, "data", "objects", key)
-		}
-		if files := filesBelow(t, path); err != nil && len(files) > 0 || err == nil && (len(files) != 1 || files[0] != want) {
-			t.Fatalf("put %q: %v; files %q", key, err, files)
-		}
-		if err != nil {
+		defer d.Close()
+		if _, err := put(t.Context(), d, key, "content", store.IfAbsent()); err != nil {
+			if list, err := d.List(t.Context(), "", "", 1); err != nil || len(list) > 0 {
+				t.Errorf("a refused key: %+v, %v", list, err)
+			}
 			return
 		}
 		if list, err := d.List(t.Context(), key, "", 2); err != nil || len(list) != 1 || list[0].Key != key {
@@ -211,15 +217,15 @@ func BenchmarkDir(b *testing.B) {
 	})
 	b.Run("list-50-of-10000", func(b *testing.B) {
 		path := b.TempDir()
-		d, err := store.OpenDir(path)
-		if err != nil {
+		if err := os.Mkdir(filepath.Join(path, "objects"), 0o700); err != nil {
 			b.Fatal(err)
 		}
-		for n := range 10_000 {
+		for n := range 10_000 { // to be imported, which is faster than to store them
 			if err := os.WriteFile(filepath.Join(path, "objects", fmt.Sprint(n)), nil, 0o600); err != nil {
 				b.Fatal(err)
 			}
 		}
+		d := reopen(b, nil, path)
 		for b.Loop() {
 			if _, err := d.List(b.Context(), "", "5", 50); err != nil {
 				b.Fatal(err)
@@ -230,9 +236,22 @@ func BenchmarkDir(b *testing.B) {
 
 func benchmarkDir(b *testing.B) *store.Dir {
 	b.Helper()
-	d, err := store.OpenDir(b.TempDir())
-	if err != nil {
-		b.Fatal(err)
+	return reopen(b, nil, b.TempDir())
+}
+
+// reopen closes d, if there is one, and opens the directory path for the time of
+// the test.
+func reopen(t testing.TB, d *store.Dir, path string) *store.Dir {
+	t.Helper()
+	if d != nil {
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
+	d, err := store.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
 	return d
 }

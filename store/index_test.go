@@ -202,15 +202,16 @@ func TestIndexKeys(t *testing.T) {
 func TestMessagesCostWhatTheyYield(t *testing.T) {
 	const messages, page = 10_000, 50
 	path := t.TempDir()
+	for n := range messages { // in files that Dir imports, which is faster than to store them
+		writeMessage(t, path, text(n, alice, bob, -time.Duration(n)*5*time.Minute))
+	}
 	d, err := store.OpenDir(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = d.Close() })
 	faulty := &storetest.Faulty{Bucket: d}
 	s := store.New(faulty, secret)
-	for n := range messages { // without the syncs of Dir, which are slow
-		writeMessage(t, path, s, text(n, alice, bob, -time.Duration(n)*5*time.Minute))
-	}
 	middle := epoch.Add(-messages / 2 * 5 * time.Minute)
 	_, end := found(t, s, store.MessageQuery{Before: epoch.Add(-(messages - page - 1) * 5 * time.Minute)}, 1)
 	for name, c := range map[string]struct {
@@ -265,9 +266,11 @@ func TestMessagesMeetsEachOnce(t *testing.T) {
 	}
 }
 
-// writeMessage puts files where Dir keeps a message and its entries.
-func writeMessage(t testing.TB, path string, s *store.Store, m store.Message) {
+// writeMessage puts files where Dir kept a message and its entries, from where it
+// imports them.
+func writeMessage(t testing.TB, path string, m store.Message) {
 	t.Helper()
+	s := store.New(nil, secret)
 	record, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
@@ -292,14 +295,29 @@ func writeMessage(t testing.TB, path string, s *store.Store, m store.Message) {
 	}
 }
 
+// aging is a bucket in which some objects are listed as older than they are.
+type aging struct {
+	store.Bucket
+	ages map[string]time.Duration
+}
+
+func (a aging) List(ctx context.Context, prefix, after string, limit int) ([]store.Object, error) {
+	objects, err := a.Bucket.List(ctx, prefix, after, limit)
+	for i, o := range objects {
+		objects[i].Modified = o.Modified.Add(-a.ages[o.Key])
+	}
+	return objects, err
+}
+
 // Entries without their record are as old as a writer that was stopped, or as
 // young as one that is at work.
 func TestMessagesSkipStaleEntries(t *testing.T) {
-	path := t.TempDir()
-	d, err := store.OpenDir(path)
+	opened, err := store.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = opened.Close() })
+	d := aging{opened, make(map[string]time.Duration)}
 	s := store.New(d, secret)
 	create(t, s, text(1, alice, bob, 0))
 	create(t, s, text(2, alice, bob, time.Second))
@@ -341,11 +359,8 @@ func TestMessagesSkipStaleEntries(t *testing.T) {
 	if got := keysBelow(t, d, "index"); !slices.Equal(got, want) {
 		t.Errorf("after a walk: %q, want all but the entry of a tombstone, %q", got, want)
 	}
-	old := time.Now().Add(-25 * time.Hour)
 	for _, key := range append(stale, foreign) {
-		if err := os.Chtimes(filepath.Join(path, "objects", key), old, old); err != nil {
-			t.Fatal(err)
-		}
+		d.ages[key] = 25 * time.Hour
 	}
 	walk()
 	want = slices.Sorted(slices.Values(append(left, foreign)))
@@ -359,6 +374,7 @@ func FuzzPosition(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	f.Cleanup(func() { _ = d.Close() })
 	s := store.New(d, secret)
 	if _, _, err := s.CreateMessage(context.Background(), text(1, alice, bob, 0)); err != nil {
 		f.Fatal(err)

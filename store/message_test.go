@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -209,11 +207,11 @@ func TestUpdateMessageKeepsWhatItIsFoundBy(t *testing.T) {
 }
 
 func TestDeleteMessage(t *testing.T) {
-	path := t.TempDir()
-	d, err := store.OpenDir(path)
+	d, err := store.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = d.Close() })
 	s := store.New(d, secret)
 	if _, err := s.DeleteMessage(t.Context(), account, messageSID(1), epoch); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("delete an absent message: %v, want ErrNotFound", err)
@@ -255,7 +253,12 @@ func TestDeleteMessage(t *testing.T) {
 	if left := keysBelow(t, d, "index"); len(left) > 0 {
 		t.Errorf("the index still holds %q", left)
 	}
-	record, err := os.ReadFile(filepath.Join(path, "objects", keysBelow(t, d, "message")[0]))
+	r, _, err := d.Get(t.Context(), keysBelow(t, d, "message")[0], 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	record, err := io.ReadAll(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,28 +78,27 @@ func TestRebuildIndexInterrupted(t *testing.T) {
 // that nobody waits for any more go.
 func TestRebuildIndexOfOlderRecords(t *testing.T) {
 	path := t.TempDir()
-	d, err := store.OpenDir(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := store.New(d, secret)
 	m := text(1, alice, bob, 0)
 	if err := failing(&m); err != nil {
 		t.Fatal(err)
 	}
-	writeMessage(t, path, s, m)
+	writeMessage(t, path, m)
 	if err := os.RemoveAll(filepath.Join(path, "objects", "index")); err != nil {
 		t.Fatal(err)
 	}
+	opened, err := store.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = opened.Close() })
+	d := aging{opened, make(map[string]time.Duration)}
+	s := store.New(d, secret)
 	entry := "index/" + account.String() + "/time/086970/7514207237854775307-" + messageSID(2).String()
 	if _, err := put(t.Context(), d, entry, "", store.IfAbsent()); err != nil {
 		t.Fatal(err)
 	}
 	for want, age := range []time.Duration{23 * time.Hour, 25 * time.Hour} {
-		put := time.Now().Add(-age)
-		if err := os.Chtimes(filepath.Join(path, "objects", entry), put, put); err != nil {
-			t.Fatal(err)
-		}
+		d.ages[entry] = age
 		if _, removed, err := s.RebuildIndex(t.Context(), account, false, nil); err != nil || removed != want {
 			t.Errorf("%v after it was put: %d removed, %v, want %d", age, removed, err, want)
 		}

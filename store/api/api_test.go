@@ -52,6 +52,7 @@ func newHouse(t *testing.T, mediaAuth string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = bucket.Close() })
 	streams, err := stream.Open(t.Context(), storetest.StartNATS(t), stream.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -136,6 +136,7 @@ func TestListCost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = bucket.Close() })
 	counted := &storetest.Faulty{Bucket: bucket}
 	h := newHouse(t, "public")
 	h.store = store.New(counted, []byte("secret"))

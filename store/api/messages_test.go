@@ -258,6 +258,7 @@ func TestQueueAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = bucket.Close() })
 	conn := storetest.StartNATS(t)
 	streams, err := stream.Open(t.Context(), conn, stream.Options{})
 	if err != nil {
