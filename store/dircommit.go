@@ -130,8 +130,8 @@ func (d *Dir) gather(w *write) *group {
 // commit makes g durable, or says why not, and clears up behind it.
 func (d *Dir) commit(g *group) {
 	defer close(g.done)
-	batch := d.log.NewIndexedBatch() // so that each write meets those before it
-	defer batch.Close()
+	batch := d.log.NewIndexedBatch()     // so that each write meets those before it
+	defer func() { _ = batch.Close() }() // gives its memory back
 	free, err := d.room.free()
 	for _, w := range g.writes {
 		if w.err = err; err == nil {

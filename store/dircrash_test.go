@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,9 +103,7 @@ func TestDirKilled(t *testing.T) {
 	path := t.TempDir()
 	stored := make(map[string]int)
 	for round := range 4 {
-		for key, size := range killed(t, path, time.Duration(100+50*round)*time.Millisecond, true) {
-			stored[key] = size
-		}
+		maps.Copy(stored, killed(t, path, time.Duration(100+50*round)*time.Millisecond, true))
 	}
 	d := reopen(t, nil, path)
 	if len(stored) < 16 {

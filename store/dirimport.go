@@ -42,18 +42,16 @@ func (d *Dir) importOlder() error {
 // place.
 func (d *Dir) takeOver() error {
 	marker, err := os.Lstat(d.markerFile())
-	if err == nil && marker.Mode().IsRegular() {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err == nil && marker.IsDir():
+		err = d.takeFolder()
+	case err == nil:
 		return nil
 	}
-	if err == nil {
-		if _, err := os.Lstat(d.older()); err == nil {
-			err = os.Remove(d.markerFile()) // an older version was started here, and must have stored nothing
-		} else if err = d.log.Delete([]byte(importedMark), pebble.Sync); err == nil {
-			err = os.Rename(d.markerFile(), d.older())
-		}
-		if err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	if err := os.RemoveAll(filepath.Join(d.path, "temp")); err != nil { // the older layout's
 		return err
@@ -62,6 +60,22 @@ func (d *Dir) takeOver() error {
 		return err
 	}
 	return d.writeMarker()
+}
+
+// takeFolder renames the folder of the older layout. If one was renamed before, an
+// older version has been started since, and must have stored nothing.
+func (d *Dir) takeFolder() error {
+	_, err := os.Lstat(d.older())
+	if err == nil {
+		return os.Remove(d.markerFile())
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := d.log.Delete([]byte(importedMark), pebble.Sync); err != nil {
+		return err
+	}
+	return os.Rename(d.markerFile(), d.older())
 }
 
 // imported is one commit of an import.
@@ -139,8 +153,8 @@ func (d *Dir) importFile(i *imported, path, key string) error {
 	return i.batch.Set(logKey(objectSpace, key), v, nil)
 }
 
-func (d *Dir) commitImport(i *imported) error {
-	defer i.batch.Close()
+func (d *Dir) commitImport(i *imported) (err error) {
+	defer func() { err = errors.Join(err, i.batch.Close()) }()
 	if len(i.files) > 0 {
 		if err := syncDir(d.incoming()); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,8 +68,8 @@ func TestDirImports(t *testing.T) {
 	d := reopen(t, nil, path)
 	for range 2 {
 		holds(t, d, want)
-		// The ETag is what it was: the time in microseconds and the size.
-		if o, err := d.Stat(t.Context(), "ü"); err != nil || o.Modified.UnixMicro() != 1_790_000_000_000_002 || o.ETag != "hmg2q4c9og-6" && !strings.HasSuffix(o.ETag, "-6") {
+		// The ETag is what it was: the time in microseconds and the size, base 36.
+		if o, err := d.Stat(t.Context(), "ü"); err != nil || o.ETag != strconv.FormatInt(1_790_000_000_000_002, 36)+"-6" {
 			t.Errorf("%+v, %v", o, err)
 		}
 		d = reopen(t, d, path)
@@ -110,10 +111,12 @@ func TestDirImportRefuses(t *testing.T) {
 			path := t.TempDir()
 			want := older(t, path)
 			spoil(t, path)
-			if d, err := store.OpenDir(path); err == nil {
+			d, err := store.OpenDir(path)
+			if err == nil {
 				d.Close()
 				t.Fatal("opened")
 			}
+			t.Log(err)
 			for key := range want {
 				if _, err := os.Stat(filepath.Join(path, "importing", key)); err != nil {
 					t.Error(err)

@@ -312,7 +312,7 @@ func (d *Dir) sweepDead() (err error) {
 	}
 	defer func() { err = errors.Join(err, dead.Close()) }()
 	done := d.log.NewBatch()
-	defer done.Close()
+	defer func() { _ = done.Close() }() // gives its memory back
 	for more := dead.First(); more; more = dead.Next() {
 		if err := d.removeFile(string(dead.Key()[1:])); err != nil {
 			return err
