@@ -228,26 +228,35 @@ func (d *Dir) stage(batch *pebble.Batch, w *write, free uint64) error {
 }
 
 // checkFolders holds the rule that no key is a folder of another for a key that
-// is to be new.
-func checkFolders(batch *pebble.Batch, key string) (err error) {
-	for i := range len(key) {
-		if key[i] != '/' {
-			continue
+// is to be new, and notes its folders. Notes stay when a folder becomes empty. They
+// are there because to look for keys below another reads a block of each level.
+func checkFolders(batch *pebble.Batch, key string) error {
+	if is, err := has(batch, folderSpace, key); err != nil || is {
+		return errors.Join(err, errors.New("key is a folder of other keys"))
+	}
+	for i := strings.LastIndexByte(key, '/'); i > 0; i = strings.LastIndexByte(key[:i], '/') {
+		folder := key[:i]
+		if is, err := has(batch, folderSpace, folder); err != nil || is {
+			return err // and so are those that it is in
 		}
-		if _, err := read(batch, key[:i]); err == nil {
-			return errors.New("another key, " + key[:i] + ", would be a folder of it")
-		} else if !errors.Is(err, ErrNotFound) {
+		if is, err := has(batch, objectSpace, folder); err != nil || is {
+			return errors.Join(err, errors.New("another key, "+folder+", would be a folder of it"))
+		}
+		if err := batch.Set(logKey(folderSpace, folder), nil, nil); err != nil {
 			return err
 		}
 	}
-	from, to := span(key+"/", "")
-	inside, err := batch.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	return nil
+}
+
+// has tells whether there is an entry.
+func has(r pebble.Reader, space byte, name string) (bool, error) {
+	_, closer, err := r.Get(logKey(space, name))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer func() { err = errors.Join(err, inside.Close()) }()
-	if inside.First() {
-		return errors.New("key is a folder of other keys")
-	}
-	return inside.Error()
+	return true, closer.Close()
 }

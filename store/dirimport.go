@@ -85,7 +85,7 @@ type imported struct {
 }
 
 func (d *Dir) importAll() error {
-	i := &imported{batch: d.log.NewBatch()}
+	i := &imported{batch: d.log.NewIndexedBatch()}
 	err := filepath.WalkDir(d.older(), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -97,7 +97,7 @@ func (d *Dir) importAll() error {
 		if err != nil || i.batch.Len() < importMax && i.batch.Count() < 10_000 {
 			return err
 		}
-		defer func() { i = &imported{batch: d.log.NewBatch()} }()
+		defer func() { i = &imported{batch: d.log.NewIndexedBatch()} }()
 		return d.commitImport(i)
 	})
 	if err == nil {
@@ -147,6 +147,9 @@ func (d *Dir) importFile(i *imported, path, key string) error {
 		return err
 	}
 	v.date(info.ModTime(), info.Size())
+	if err := checkFolders(i.batch, key); err != nil {
+		return err
+	}
 	if info.ModTime().After(d.clock) {
 		d.clock = info.ModTime()
 	}

@@ -23,6 +23,7 @@ import (
 const (
 	objectSpace  = 'o' // and a key: its value
 	fileSpace    = 'f' // and the name of a file that an object has
+	folderSpace  = 'p' // and a folder of keys
 	deadSpace    = 'd' // and the name of a file that no object has any more
 	clockEntry   = "c" // when the last object was written
 	countEntry   = "n" // how many commits there were
