@@ -21,5 +21,6 @@ func OpenDir(t testing.TB) *store.Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = b.Close() })
 	return b
 }

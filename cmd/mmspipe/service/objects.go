@@ -27,6 +27,16 @@ func (s *service) openObjects(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.parts.onStop("bucket", func(stopping context.Context) error {
+			closed := make(chan error, 1)
+			go func() { closed <- bucket.Close() }() // it waits for those that use it
+			select {
+			case err := <-closed:
+				return err
+			case <-stopping.Done():
+				return stopping.Err()
+			}
+		})
 		s.objects = objects{records: s.records(bucket), where: "directory " + dir}
 		return nil
 	}

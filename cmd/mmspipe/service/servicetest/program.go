@@ -83,6 +83,7 @@ func OpenDir(t testing.TB, data string) store.Bucket {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = bucket.Close() })
 	return bucket
 }
 
