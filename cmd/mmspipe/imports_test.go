@@ -68,6 +68,7 @@ var arrows = map[string][]string{
 
 // homes says where each large dependency lives.
 var homes = map[string][]string{
+	"github.com/cockroachdb/pebble":     {"store"},
 	"github.com/disintegration/imaging": {"resize"},
 	"github.com/gen2brain/":             {"resize/internal/heif"},
 	"github.com/minio/minio-go":         {"store"},
