@@ -29,6 +29,7 @@ import (
 type site struct {
 	*servicetest.Client // how its requests are made; the process is mmspipe
 	env                 map[string]string
+	around              []string // a command that runs the program, if any
 	mmspipe             *process
 	load                *load
 	length              time.Duration // of the load
@@ -101,7 +102,7 @@ func TestFaults(t *testing.T) {
 
 // newSite starts a site and returns when it is ready. Unless the scenario says
 // otherwise it has nothing but a data directory.
-func newSite(t *testing.T, binary string, length time.Duration, prepare func(*site)) *site {
+func newSite(t testing.TB, binary string, length time.Duration, prepare func(*site)) *site {
 	t.Helper()
 	twilio, err := simulate.Start(simulate.Options{Account: servicetest.Account, Token: servicetest.Token})
 	if err != nil {
@@ -123,7 +124,7 @@ func newSite(t *testing.T, binary string, length time.Duration, prepare func(*si
 	prepare(s)
 	twilio.SetWebhook(s.Public + "/webhooks/twilio" + service.RetryFragment)
 	s.load = newLoad(t, twilio, s.trouble)
-	s.mmspipe = newProcess(t, "mmspipe", s.env, binary, "serve")
+	s.mmspipe = newProcess(t, "mmspipe", s.env, append(s.around, binary, "serve")...)
 	s.Log = func() string { return s.mmspipe.tail(50) }
 	s.mmspipe.start()
 	s.awaitReady()

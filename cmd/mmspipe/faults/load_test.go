@@ -43,7 +43,7 @@ var temporary = []simulate.Fault{
 const stalls = 0.01
 
 // newLoad returns a load whose messages differ from run to run.
-func newLoad(t *testing.T, twilio *simulate.Simulator, trouble float64) *load {
+func newLoad(t testing.TB, twilio *simulate.Simulator, trouble float64) *load {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed of the load: %d", seed)

@@ -7,16 +7,19 @@
 // Each fsync, fdatasync and open of a file for synchronous writing waits that
 // long before it is done, in the command and all that it starts. (A file that
 // nats-server opens so is written once and closed: the open stands for the
-// write.) It needs no privileges: the kernel reports the calls by seccomp's user
+// write.) With -count FILE before the duration, the file always says how many there
+// were. It needs no privileges: the kernel reports the calls by seccomp's user
 // notification (seccomp_unotify(2), Linux 5.5).
 package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -36,11 +39,16 @@ func main() {
 
 // run starts itself a second time to become the command, and slows that down.
 func run(args []string) error {
-	if len(args) < 2 {
-		return errors.New("usage: slowsync DURATION COMMAND [ARGUMENT…]")
-	}
-	if args[0] == "become" {
+	if len(args) > 0 && args[0] == "become" {
 		return become(args[1:])
+	}
+	flags := flag.NewFlagSet("slowsync", flag.ContinueOnError)
+	count := flags.String("count", "", "file that says how many calls there were")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if args = flags.Args(); len(args) < 2 {
+		return errors.New("usage: slowsync [-count FILE] DURATION COMMAND [ARGUMENT…]")
 	}
 	delay, err := time.ParseDuration(args[0])
 	if err != nil {
@@ -65,7 +73,11 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	go supervise(listener, delay)
+	calls := new(atomic.Int64)
+	go supervise(listener, delay, calls)
+	if *count != "" {
+		go report(*count, calls)
+	}
 	return child.Wait()
 }
 
@@ -142,14 +154,25 @@ type answer struct {
 	flags uint32
 }
 
-// supervise lets each reported call go on after the delay.
-func supervise(listener int, delay time.Duration) {
+// report keeps a file that says how many calls there were, up to a tenth of a second ago.
+func report(path string, calls *atomic.Int64) {
+	for range time.Tick(100 * time.Millisecond) {
+		next := path + ".next"
+		if os.WriteFile(next, fmt.Appendln(nil, calls.Load()), 0o600) == nil {
+			_ = os.Rename(next, path)
+		}
+	}
+}
+
+// supervise counts the reported calls and lets each go on after the delay.
+func supervise(listener int, delay time.Duration, calls *atomic.Int64) {
 	for {
 		var n notification
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n)))
 		if errno != 0 { // the caller was killed or interrupted
 			continue
 		}
+		calls.Add(1)
 		time.AfterFunc(delay, func() {
 			a := answer{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
 			_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&a)))
