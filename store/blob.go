@@ -62,9 +62,12 @@ func (s *Store) OpenBlob(ctx context.Context, medium MediaKey, name string) (io.
 	return &blobReader{ctx: ctx, bucket: s.bucket, key: key, size: o.Size}, o.Size, nil
 }
 
-// DeleteBlobs removes all blobs of a medium. None is no error. The record must
-// be a tombstone by then.
+// DeleteBlobs removes all blobs of a medium, and whatever is in quarantine of it. None
+// is no error. The record must be a tombstone by then.
 func (s *Store) DeleteBlobs(ctx context.Context, medium MediaKey) error {
+	if err := s.deleteQuarantinedMedium(ctx, medium); err != nil {
+		return err
+	}
 	for o, err := range walk(ctx, s.bucket, medium.blobs(), "", maxPage) {
 		if err != nil {
 			return err
@@ -89,7 +92,7 @@ func (s *Store) DeleteAllBlobs(ctx context.Context, account AccountSID, message 
 		case !ok:
 		case name == "":
 			m, err := s.Media(ctx, medium)
-			if err != nil && !errors.Is(err, ErrNotFound) {
+			if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged) {
 				return err
 			}
 			if !m.Deleted.IsZero() {

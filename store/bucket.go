@@ -16,6 +16,10 @@ import (
 // that does not exist.
 var ErrNotFound = errors.New("not found")
 
+// ErrDamaged is wrapped by the error of every read of a record that is there and cannot
+// be read, or is that of another key.
+var ErrDamaged = errors.New("damaged")
+
 // ErrPrecondition is wrapped by the error of a [Bucket.Put] whose [Condition]
 // does not hold. Nothing was written then.
 var ErrPrecondition = errors.New("precondition failed")

@@ -21,7 +21,8 @@ func (s *Store) Claim(ctx context.Context, account AccountSID, upstream, message
 }
 
 // Claimed returns the message here that a message of the provider's belongs to, or
-// [ErrNotFound] if it was not sent from here.
+// [ErrNotFound] if it was not sent from here. [ErrDamaged] says that it was, and not by
+// which message.
 func (s *Store) Claimed(ctx context.Context, account AccountSID, upstream MessageSID) (MessageSID, error) {
 	key := claimKey(account, upstream)
 	r, _, err := s.bucket.Get(ctx, key, 0, -1)
@@ -33,5 +34,9 @@ func (s *Store) Claimed(ctx context.Context, account AccountSID, upstream Messag
 	if err != nil {
 		return MessageSID{}, fmt.Errorf("read %s: %w", key, err)
 	}
-	return ParseMessageSID(string(text))
+	message, err := ParseMessageSID(string(text))
+	if err != nil {
+		return message, fmt.Errorf("%s is %w: %w", key, ErrDamaged, err)
+	}
+	return message, nil
 }

@@ -48,7 +48,8 @@ const staleAge = 24 * time.Hour
 
 // Messages yields the visible messages that q asks for, the newest first by
 // DateCreated, each at most once. An error ends them; a malformed position is
-// [ErrPosition].
+// [ErrPosition]. Only [ErrDamaged] does not: it comes with an entry of which the SIDs
+// and the date are known, of a message that q may or may not ask for.
 //
 // It walks one index (of failures, else of the sender, else of the recipient,
 // else of all messages) from the place that q names, and reads what is yielded
@@ -87,15 +88,15 @@ func (s *Store) Messages(ctx context.Context, q MessageQuery) iter.Seq2[MessageE
 				return
 			}
 			m, found, _, err := s.follow(ctx, q.Account, p, o, true)
-			if err != nil {
+			if err != nil && !errors.Is(err, ErrDamaged) {
 				yield(MessageEntry{}, err)
 				return
 			}
-			if !found || !s.matches(q, m) {
+			if err == nil && (!found || !s.matches(q, m)) {
 				continue
 			}
 			last = p
-			if !yield(MessageEntry{Message: m, Position: p.position(), key: o.Key}, nil) {
+			if !yield(MessageEntry{Message: m, Position: p.position(), key: o.Key}, err) {
 				return
 			}
 		}
@@ -108,9 +109,9 @@ func (s *Store) index(q MessageQuery) string {
 	case q.Failed:
 		return failedIndex(q.Account)
 	case q.From != "":
-		return s.fromIndex(q.Account, q.From)
+		return fromIndex(q.Account, s.HashNumber(q.From))
 	case q.To != "":
-		return s.toIndex(q.Account, q.To)
+		return toIndex(q.Account, s.HashNumber(q.To))
 	}
 	return timeIndex(q.Account)
 }
@@ -131,16 +132,13 @@ func (q MessageQuery) start() (string, error) {
 // matches is true if m, which is in the index of q, is what q asks for.
 func (s *Store) matches(q MessageQuery, m Message) bool {
 	switch {
-	case q.From != "" && !s.same(q.From, m.From), q.To != "" && !s.same(q.To, m.To):
+	case q.From != "" && s.HashNumber(q.From) != s.fromHash(m), q.To != "" && s.HashNumber(q.To) != s.toHash(m):
 		return false
 	case !q.Before.IsZero() && !m.DateCreated.Before(q.Before):
 		return false
 	}
 	return !m.DateCreated.Before(q.Since)
 }
-
-// same tells whether two numbers are one, however they are written.
-func (s *Store) same(a, b string) bool { return s.Region.Normal(a) == s.Region.Normal(b) }
 
 // entries are the keys of all entries that lead to m.
 func (s *Store) entries(m Message) []string {
@@ -150,8 +148,8 @@ func (s *Store) entries(m Message) []string {
 	end := place{countdown(m.DateCreated), m.SID}.entry()
 	keys := []string{
 		timeIndex(m.Account) + end,
-		s.fromIndex(m.Account, m.From) + end,
-		s.toIndex(m.Account, m.To) + end,
+		fromIndex(m.Account, s.fromHash(m)) + end,
+		toIndex(m.Account, s.toHash(m)) + end,
 	}
 	if m.FailedEntry != "" {
 		keys = append(keys, failedIndex(m.Account)+end+"-"+m.FailedEntry)
@@ -161,10 +159,13 @@ func (s *Store) entries(m Message) []string {
 
 // follow returns the message that an entry leads to, or false if the entry is
 // stale. One that no message will ever have again is over, and removed if remove is
-// set.
+// set. With [ErrDamaged] comes what the entry itself says of the message.
 func (s *Store) follow(ctx context.Context, account AccountSID, p place, entry Object, remove bool) (m Message, found, over bool, err error) {
 	m, err = s.Message(ctx, account, p.message)
 	switch {
+	case errors.Is(err, ErrDamaged):
+		m.DateCreated = p.time()
+		return m, false, false, err
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return Message{}, false, false, err
 	case err == nil && slices.Contains(s.entries(m), entry.Key):

@@ -28,6 +28,8 @@ const Original = "original"
 //	index/<AC>/failed/<day>/<time>-<MM>-<name>    newest message comes first
 //	sent/<AC>/<MM>                  which message here a message of the provider's is
 //	upstream/<AC>.json              how far the provider's copies are deleted
+//	scrub.json                      how far the blobs are read
+//	quarantine/<AC>/<MM>/<time>/<key>             what was damaged under a key, and is kept for people
 //	selftest/<random>               what OpenMinIO probes with
 //	ping                            never stored; what Ping asks for
 const (
@@ -39,6 +41,8 @@ const (
 	fittingRoot  = "fitting/"
 	upstreamRoot = "upstream/"
 	claimRoot    = "sent/"
+	asideRoot    = "quarantine/"
+	scrubKey     = "scrub.json"
 	pingKey      = "ping"
 )
 
@@ -90,6 +94,19 @@ func (k MediaKey) fitting() string {
 
 func claimKey(account AccountSID, upstream MessageSID) string {
 	return claimRoot + account.s + "/" + upstream.s
+}
+
+// quarantineRoot is the prefix of all that is in the quarantine of an account.
+func quarantineRoot(account AccountSID) string { return asideRoot + account.s + "/" }
+
+// quarantineFolder is the prefix of what is there of a message and its media.
+func quarantineFolder(account AccountSID, message MessageSID) string {
+	return quarantineRoot(account) + message.s + "/"
+}
+
+// asideKey is where in a folder of the quarantine an object is put at a time.
+func asideKey(folder, key string, at time.Time) string {
+	return folder + at.UTC().Format("20060102T150405.000000000Z") + "/" + key
 }
 
 func upstreamKey(account AccountSID) string { return upstreamRoot + account.s + recordSuffix }
@@ -207,13 +224,32 @@ func indexFolder(account AccountSID) string { return indexRoot + account.s + "/"
 func timeIndex(account AccountSID) string   { return indexFolder(account) + "time/" }
 func failedIndex(account AccountSID) string { return indexFolder(account) + "failed/" }
 
-func (s *Store) fromIndex(account AccountSID, number string) string {
-	return indexFolder(account) + "from/" + s.HashNumber(number) + "/"
+func fromIndex(account AccountSID, hash string) string {
+	return indexFolder(account) + "from/" + hash + "/"
 }
 
-func (s *Store) toIndex(account AccountSID, number string) string {
-	return indexFolder(account) + "to/" + s.HashNumber(number) + "/"
+func toIndex(account AccountSID, hash string) string {
+	return indexFolder(account) + "to/" + hash + "/"
 }
+
+// fromHash and toHash are the hashes of a message's numbers.
+
+func (s *Store) fromHash(m Message) string {
+	if m.FromHash != "" {
+		return m.FromHash
+	}
+	return s.HashNumber(m.From)
+}
+
+func (s *Store) toHash(m Message) string {
+	if m.ToHash != "" {
+		return m.ToHash
+	}
+	return s.HashNumber(m.To)
+}
+
+// Parties returns the hashes of a message's sender and recipient; see [Store.HashNumber].
+func (s *Store) Parties(m Message) (from, to string) { return s.fromHash(m), s.toHash(m) }
 
 // place is where a message stands in an index: after all newer ones, and among
 // those of the same nanosecond by its SID.
@@ -233,6 +269,9 @@ func countdown(t time.Time) int64 {
 	}
 	return math.MaxInt64 - t.UnixNano()
 }
+
+// time is the reverse of countdown.
+func (p place) time() time.Time { return time.Unix(0, math.MaxInt64-p.countdown).UTC() }
 
 // moment is the part of an entry's key that says when: a folder for each day
 // (UTC), because a page of a listing may cost what its folder holds, and the

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -39,9 +40,12 @@ func (s *Store) CreateMessage(ctx context.Context, m Message) (stored Message, c
 }
 
 // Message returns the record of a message, which may be a tombstone, or
-// [ErrNotFound].
+// [ErrNotFound]. With [ErrDamaged] comes a Message of which only the SIDs are known.
 func (s *Store) Message(ctx context.Context, account AccountSID, message MessageSID) (Message, error) {
-	m, etag, err := load[Message](ctx, s.bucket, messageKey(account, message))
+	m, etag, err := load(ctx, s.bucket, messageKey(account, message), func(m Message) bool { return m.Account == account && m.SID == message })
+	if errors.Is(err, ErrDamaged) {
+		m.Account, m.SID = account, message
+	}
 	m.etag = etag
 	return m, err
 }
@@ -69,6 +73,7 @@ func (s *Store) UpdateMessage(ctx context.Context, account AccountSID, message M
 		}
 		m.Account, m.SID = account, message
 		m.From, m.To, m.DateCreated, m.FailedEntry = old.From, old.To, old.DateCreated, old.FailedEntry
+		m.FromHash, m.ToHash = old.FromHash, old.ToHash
 		if !old.Deleted.IsZero() {
 			m.Deleted = old.Deleted
 		}
@@ -80,15 +85,18 @@ func (s *Store) UpdateMessage(ctx context.Context, account AccountSID, message M
 }
 
 // DeleteMessage makes the record a tombstone of the time at, which must not be
-// zero, and removes its entries from the index. It returns the tombstone, or the
-// one that is there already. An absent record is [ErrNotFound]. The media of the
-// message are not its business.
+// zero, and removes its entries from the index, and whatever is in quarantine of it. It
+// returns the tombstone, or the one that is there already. An absent record is
+// [ErrNotFound]. The media of the message are not its business.
+//
+// Nobody knows what a damaged record said: its tombstone has EventsUnknown set, and its
+// entries in the index are removed by whoever meets them.
 //
 // After an interruption it is to be called again. Nobody sees the entries that are
 // left until then.
 func (s *Store) DeleteMessage(ctx context.Context, account AccountSID, message MessageSID, at time.Time) (Message, error) {
 	m, err := s.Message(ctx, account, message)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrDamaged) {
 		return m, err
 	}
 	return s.deleteMessage(ctx, m, false, "", at)
@@ -104,6 +112,7 @@ func (s *Store) EraseMessage(ctx context.Context, found MessageEntry, at time.Ti
 
 func (s *Store) deleteMessage(ctx context.Context, m Message, erase bool, last string, at time.Time) (Message, error) {
 	if m.Deleted.IsZero() || erase && !m.Erased {
+		found := m
 		var err error
 		m, err = s.UpdateMessage(ctx, m.Account, m.SID, func(m *Message) error {
 			if m.Deleted.IsZero() {
@@ -113,11 +122,28 @@ func (s *Store) deleteMessage(ctx context.Context, m Message, erase bool, last s
 			m.Erased = m.Erased || erase
 			return nil
 		})
+		if errors.Is(err, ErrDamaged) {
+			m, err = s.buryDamaged(ctx, found, erase, at)
+		}
 		if err != nil {
 			return m, err
 		}
 	}
+	if err := s.deleteQuarantined(ctx, quarantineFolder(m.Account, m.SID)); err != nil {
+		return m, err
+	}
 	return s.bury(ctx, m, last)
+}
+
+// buryDamaged writes a tombstone over a damaged record, of which found is what is known.
+func (s *Store) buryDamaged(ctx context.Context, found Message, erase bool, at time.Time) (Message, error) {
+	m, err := s.Message(ctx, found.Account, found.SID)
+	if !errors.Is(err, ErrDamaged) { // it was mended or removed meanwhile
+		return m, errors.Join(err, ErrPrecondition)
+	}
+	return s.putMessage(ctx, Message{
+		Account: found.Account, SID: found.SID, DateCreated: cmp.Or(found.DateCreated, at), DateUpdated: at, Deleted: at, Erased: erase, EventsUnknown: true,
+	}, IfMatch(m.etag))
 }
 
 // bury removes the entries that a tombstone still has, the one that somebody looks

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -15,7 +16,8 @@ const newerFirst = time.Second
 // come just before q.After, which must not be empty, in the order of
 // [Store.Messages]. It tells whether there are more before them. It is how a page is
 // found from the one behind it, and costs a read for each message of it and for those
-// that are left out between, and about ten listings.
+// that are left out between, and about ten listings. With an [ErrDamaged] come all
+// messages whose records can be read.
 func (s *Store) Newer(ctx context.Context, q MessageQuery, n int, admit func(Message) bool) (found []MessageEntry, more bool, err error) {
 	p, err := parsePosition(q.After)
 	if err != nil {
@@ -26,6 +28,7 @@ func (s *Store) Newer(ctx context.Context, q MessageQuery, n int, admit func(Mes
 	if !q.Before.IsZero() {
 		newest = countdown(q.Before)
 	}
+	var damaged error
 	from := p.countdown
 	for span := int64(newerFirst); from > newest; span *= 8 {
 		from = max(from-span, newest)
@@ -35,7 +38,9 @@ func (s *Store) Newer(ctx context.Context, q MessageQuery, n int, admit func(Mes
 		}
 		for _, o := range slices.Backward(entries) {
 			entry, ok, err := s.entry(ctx, q, o)
-			if err != nil {
+			if errors.Is(err, ErrDamaged) {
+				damaged = errors.Join(damaged, err)
+			} else if err != nil {
 				return nil, false, err
 			}
 			if !ok || !admit(entry.Message) {
@@ -43,14 +48,14 @@ func (s *Store) Newer(ctx context.Context, q MessageQuery, n int, admit func(Mes
 			}
 			if len(found) == n {
 				slices.Reverse(found)
-				return found, true, nil
+				return found, true, damaged
 			}
 			found = append(found, entry)
 		}
 		end = moment(from)
 	}
 	slices.Reverse(found)
-	return found, false, nil
+	return found, false, damaged
 }
 
 // between are the entries of an index from one place up to another.

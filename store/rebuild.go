@@ -5,29 +5,34 @@ import (
 	"errors"
 )
 
+// Rebuilt is what [Store.RebuildIndex] did, also when an error ended it.
+type Rebuilt struct {
+	Added   int // entries
+	Removed int // entries
+	Damaged int // records, whose entries were left as they are
+}
+
 // RebuildIndex makes the index of an account agree with its Message records:
 // it writes the entries that are missing and removes those that are stale, but
-// for young ones, whose record may be about to be written. It says how many of
-// each, also when an error ended it. It may run beside everything else, be
-// interrupted, and begin again.
+// for young ones, whose record may be about to be written. It may run beside
+// everything else, be interrupted, and begin again.
 //
 // It reads each record once, and once more for each of its entries. If progress
 // is not nil, it is called with the number of records done so far. With dryRun it
 // counts and changes nothing.
-func (s *Store) RebuildIndex(ctx context.Context, account AccountSID, dryRun bool, progress func(done int)) (added, removed int, err error) {
+func (s *Store) RebuildIndex(ctx context.Context, account AccountSID, dryRun bool, progress func(done int)) (r Rebuilt, err error) {
 	done := 0
-	for o, err := range walk(ctx, s.bucket, messageFolder(account), "", maxPage) {
+	for message, err := range s.MessageKeys(ctx, account) {
 		if err != nil {
-			return added, 0, err
-		}
-		_, message, ok := ParseMessageKey(o.Key)
-		if !ok {
-			continue
+			return r, err
 		}
 		n, err := s.addMissing(ctx, account, message, dryRun)
-		added += n
-		if err != nil {
-			return added, 0, err
+		r.Added += n
+		switch {
+		case errors.Is(err, ErrDamaged):
+			r.Damaged++
+		case err != nil && !errors.Is(err, ErrNotFound): // removed since it was listed
+			return r, err
 		}
 		done++
 		if progress != nil {
@@ -38,21 +43,21 @@ func (s *Store) RebuildIndex(ctx context.Context, account AccountSID, dryRun boo
 	// deleted.
 	for o, err := range walk(ctx, s.bucket, indexFolder(account), "", maxPage) {
 		if err != nil {
-			return added, removed, err
+			return r, err
 		}
 		p, ok := parseEntry(o.Key)
 		if !ok {
 			continue
 		}
 		_, _, stale, err := s.follow(ctx, account, p, o, !dryRun)
-		if err != nil {
-			return added, removed, err
+		if err != nil && !errors.Is(err, ErrDamaged) {
+			return r, err
 		}
 		if stale {
-			removed++
+			r.Removed++
 		}
 	}
-	return added, removed, nil
+	return r, nil
 }
 
 // addMissing writes the entries of a message that are not there.

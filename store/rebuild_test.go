@@ -28,14 +28,14 @@ func testRebuildIndex(t *testing.T, b store.Bucket) {
 	rebuild := func() (added, removed int) {
 		t.Helper()
 		seen = nil
-		added, removed, err := s.RebuildIndex(t.Context(), account, false, func(done int) { seen = append(seen, done) })
+		r, err := s.RebuildIndex(t.Context(), account, false, func(done int) { seen = append(seen, done) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := keysBelow(t, b, "index"); !slices.Equal(got, sound) {
 			t.Errorf("the index is %q, want %q", got, sound)
 		}
-		return added, removed
+		return r.Added, r.Removed
 	}
 	if added, removed := rebuild(); added != 0 || removed != 0 || !slices.Equal(seen, []int{1, 2, 3, 4}) {
 		t.Errorf("of a sound index %d added, %d removed; progress %v", added, removed, seen)
@@ -50,8 +50,8 @@ func testRebuildIndex(t *testing.T, b store.Bucket) {
 		t.Fatal(err)
 	}
 	before := keysBelow(t, b, "index")
-	if added, removed, err := s.RebuildIndex(t.Context(), account, true, nil); err != nil || added != len(sound) || removed != 1 {
-		t.Errorf("a dry run counts %d added, %d removed, %v; want %d and 1", added, removed, err, len(sound))
+	if r, err := s.RebuildIndex(t.Context(), account, true, nil); err != nil || r != (store.Rebuilt{Added: len(sound), Removed: 1}) {
+		t.Errorf("a dry run counts %+v, %v; want %d and 1", r, err, len(sound))
 	}
 	if after := keysBelow(t, b, "index"); !slices.Equal(after, before) {
 		t.Errorf("a dry run makes %q of %q", after, before)
@@ -67,7 +67,7 @@ func TestRebuildIndexInterrupted(t *testing.T) {
 	storetest.Sweep(t, storetest.Scenario{
 		Open: openDir, Secret: secret, Prepare: createFirst, Other: change(healed),
 		Job: func(ctx context.Context, b store.Bucket) error {
-			_, _, err := store.New(b, secret).RebuildIndex(ctx, account, false, nil)
+			_, err := store.New(b, secret).RebuildIndex(ctx, account, false, nil)
 			return err
 		},
 		Check: wantFound([]int{1}, nil),
@@ -99,8 +99,8 @@ func TestRebuildIndexOfOlderRecords(t *testing.T) {
 	}
 	for want, age := range []time.Duration{23 * time.Hour, 25 * time.Hour} {
 		d.ages[entry] = age
-		if _, removed, err := s.RebuildIndex(t.Context(), account, false, nil); err != nil || removed != want {
-			t.Errorf("%v after it was put: %d removed, %v, want %d", age, removed, err, want)
+		if r, err := s.RebuildIndex(t.Context(), account, false, nil); err != nil || r.Removed != want {
+			t.Errorf("%v after it was put: %+v, %v, want %d removed", age, r, err, want)
 		}
 	}
 	wantFound([]int{1}, []int{1})(t, d)

@@ -26,9 +26,13 @@ type Message struct {
 	Direction Direction  `json:"direction"`
 	From      string     `json:"from"`
 	To        string     `json:"to"`
-	Body      string     `json:"body"`
-	NumMedia  int        `json:"numMedia"`
-	Status    string     `json:"status"` // Twilio's Message.status; see [Message.Advance]
+	// FromHash and ToHash stand for From and To where a record was damaged and the
+	// numbers are lost; see [Store.HashNumber]. The message is found by them.
+	FromHash string `json:"fromHash,omitempty"`
+	ToHash   string `json:"toHash,omitempty"`
+	Body     string `json:"body"`
+	NumMedia int    `json:"numMedia"`
+	Status   string `json:"status"` // Twilio's Message.status; see [Message.Advance]
 
 	// ErrorCode and ErrorMessage say why a message was not delivered, in Twilio's
 	// terms; 0 and empty where it was, or may still be.
@@ -74,6 +78,9 @@ type Message struct {
 	// Events holds the feed sequences of those of the message's events that
 	// stand nowhere else in its records.
 	Events []uint64 `json:"events,omitempty"`
+	// EventsUnknown says of a tombstone that the record was damaged when the message
+	// was deleted: the feed may have events of it that stand nowhere.
+	EventsUnknown bool `json:"eventsUnknown,omitempty"`
 	// Deleted makes the record a tombstone: the message is gone, and a late
 	// worker must not bring it back.
 	Deleted time.Time `json:"deleted,omitzero"`
@@ -106,7 +113,7 @@ func (m Message) tombstone() Message {
 	return Message{
 		Account: m.Account, SID: m.SID, Direction: m.Direction, NumMedia: m.NumMedia,
 		DateCreated: m.DateCreated, DateUpdated: m.DateUpdated, Deleted: m.Deleted, Erased: m.Erased,
-		Announced: m.Announced, Events: m.OtherEvents(), Entries: m.Entries,
+		Announced: m.Announced, Events: m.OtherEvents(), EventsUnknown: m.EventsUnknown, Entries: m.Entries,
 	}
 }
 
@@ -221,6 +228,8 @@ type Media struct {
 	// was acknowledged.
 	UpstreamDeleted   time.Time `json:"upstreamDeleted,omitzero"`
 	UpstreamAnnounced uint64    `json:"upstreamAnnounced,omitempty"`
+	// EventsUnknown is as in a [Message].
+	EventsUnknown bool `json:"eventsUnknown,omitempty"`
 	// Deleted makes the record a tombstone: the medium is gone or going, and a
 	// late worker must not bring it back.
 	Deleted time.Time `json:"deleted,omitzero"`

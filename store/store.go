@@ -30,9 +30,10 @@
 //
 // # Errors
 //
-// Reads of what is not there wrap [ErrNotFound]. Every other error is the
-// bucket's: nothing is known of whether a write took effect, and doing it again
-// is always right.
+// Reads of what is not there wrap [ErrNotFound], and reads of a record that is not
+// the one of its key wrap [ErrDamaged]: walks go on after it, and only a deletion
+// writes over it. Every other error is the bucket's: nothing is known of whether a
+// write took effect, and doing it again is always right.
 package store
 
 import (
@@ -42,8 +43,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
+	"time"
 
 	"mmspipe/store/number"
 )
@@ -94,9 +97,12 @@ func (s *Store) CreateMedia(ctx context.Context, m Media) (stored Media, created
 }
 
 // Media returns the record of a medium, which may be a tombstone, or
-// [ErrNotFound].
+// [ErrNotFound]. With [ErrDamaged] comes a Media of which only the key is known.
 func (s *Store) Media(ctx context.Context, medium MediaKey) (Media, error) {
-	m, etag, err := load[Media](ctx, s.bucket, medium.record())
+	m, etag, err := load(ctx, s.bucket, medium.record(), func(m Media) bool { return m.Key() == medium })
+	if errors.Is(err, ErrDamaged) {
+		m.Account, m.Message, m.SID = medium.Account, medium.Message, medium.Media
+	}
 	m.etag = etag
 	return m, err
 }
@@ -122,6 +128,30 @@ func (s *Store) UpdateMedia(ctx context.Context, medium MediaKey, change func(*M
 	}
 }
 
+// DeleteMedia makes the record of a medium a tombstone of the time at, which must not be
+// zero, unless it is one. It returns the tombstone; that of a damaged record has
+// EventsUnknown set. An absent record is [ErrNotFound]. The blobs stay; see
+// [Store.DeleteBlobs].
+func (s *Store) DeleteMedia(ctx context.Context, medium MediaKey, at time.Time) (Media, error) {
+	m, err := s.UpdateMedia(ctx, medium, func(m *Media) error {
+		if !m.Deleted.IsZero() {
+			return ErrUnchanged
+		}
+		m.Deleted = at
+		return nil
+	})
+	if !errors.Is(err, ErrDamaged) {
+		return m, err
+	}
+	damaged, err := s.Media(ctx, medium)
+	if !errors.Is(err, ErrDamaged) { // it was mended or removed meanwhile
+		return damaged, errors.Join(err, ErrPrecondition)
+	}
+	return s.putMedia(ctx, Media{
+		Account: medium.Account, Message: medium.Message, SID: medium.Media, DateCreated: at, DateUpdated: at, Deleted: at, EventsUnknown: true,
+	}, IfMatch(damaged.etag))
+}
+
 func (s *Store) putMedia(ctx context.Context, m Media, cond Condition) (_ Media, err error) {
 	m.Revision = rand.Text()
 	m.etag, err = save(ctx, s.bucket, m.Key().record(), m, cond)
@@ -132,7 +162,8 @@ func (s *Store) putMedia(ctx context.Context, m Media, cond Condition) (_ Media,
 }
 
 // ListMedia returns the records of a message's media by SID, tombstones left
-// out. A message without media, or that is not known, has none.
+// out. A message without media, or that is not known, has none. With an [ErrDamaged]
+// come all records that can be read.
 func (s *Store) ListMedia(ctx context.Context, account AccountSID, message MessageSID) ([]Media, error) {
 	list, err := s.ListMediaRecords(ctx, account, message)
 	list = slices.DeleteFunc(list, func(m Media) bool { return !m.Deleted.IsZero() })
@@ -142,6 +173,7 @@ func (s *Store) ListMedia(ctx context.Context, account AccountSID, message Messa
 // ListMediaRecords is [Store.ListMedia] with the tombstones.
 func (s *Store) ListMediaRecords(ctx context.Context, account AccountSID, message MessageSID) ([]Media, error) {
 	var list []Media
+	var damaged error
 	for o, err := range walk(ctx, s.bucket, mediaFolder(account, message), "", maxPage) {
 		if err != nil {
 			return nil, err
@@ -153,24 +185,35 @@ func (s *Store) ListMediaRecords(ctx context.Context, account AccountSID, messag
 		m, err := s.Media(ctx, key)
 		switch {
 		case errors.Is(err, ErrNotFound): // removed since it was listed
+		case errors.Is(err, ErrDamaged):
+			damaged = errors.Join(damaged, err)
 		case err != nil:
 			return nil, err
 		default:
 			list = append(list, m)
 		}
 	}
-	return list, nil
+	return list, damaged
 }
 
-// load reads the record under key.
-func load[T any](ctx context.Context, b Bucket, key string) (record T, etag string, err error) {
+// load reads the record under key, for which belongs must be true. Otherwise, or if it
+// cannot be read, it is [ErrDamaged], and comes with its ETag alone.
+func load[T any](ctx context.Context, b Bucket, key string, belongs func(T) bool) (record T, etag string, err error) {
 	r, o, err := b.Get(ctx, key, 0, -1)
 	if err != nil {
 		return record, "", err
 	}
 	defer r.Close()
-	if err := json.NewDecoder(r).Decode(&record); err != nil {
-		return *new(T), "", fmt.Errorf("read record %s: %w", key, err)
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return record, "", fmt.Errorf("read record %s: %w", key, err)
+	}
+	err = json.Unmarshal(data, &record)
+	if err == nil && !belongs(record) {
+		err = errors.New("it belongs elsewhere")
+	}
+	if err != nil {
+		return *new(T), o.ETag, fmt.Errorf("record %s is %w: %w", key, ErrDamaged, err)
 	}
 	return record, o.ETag, nil
 }

@@ -20,10 +20,10 @@ type UpstreamSweep struct {
 }
 
 // UpstreamSweep returns what [Store.PutUpstreamSweep] stored last for an account,
-// or the zero value.
+// or the zero value, also where that is damaged.
 func (s *Store) UpstreamSweep(ctx context.Context, account AccountSID) (UpstreamSweep, error) {
-	sweep, _, err := load[UpstreamSweep](ctx, s.bucket, upstreamKey(account))
-	if errors.Is(err, ErrNotFound) {
+	sweep, _, err := load(ctx, s.bucket, upstreamKey(account), func(UpstreamSweep) bool { return true })
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) { // what was done is found done
 		return UpstreamSweep{}, nil
 	}
 	return sweep, err

@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 	"ingest/outbound":               {"ingest", "ingest/fetch", "ingest/media", "ingest/removal", "ingest/status", "ingest/upstream", "ingest/webhook", "resize", "store", "store/feed", "store/link", "store/mediatype", "store/number", "store/stream"},
 	"ingest/ingesttest":             nil, // wires everything below it, for tests
 	"ingest/upstream":               {"store"},
-	"ingest/operate":                {"ingest/forward", "ingest/removal", "ingest/upstream", "store", "store/feed", "store/stream"},
+	"ingest/operate":                {"ingest/forward", "ingest/removal", "ingest/upstream", "store", "store/damage", "store/feed", "store/stream"},
 	"store":                         {"store/number"},
 	"store/storetest":               {"store"},
 	"store/stream":                  {"store"},
@@ -50,7 +50,8 @@ var arrows = map[string][]string{
 	"store/mediatype":               {},
 	"store/number":                  {},
 	"store/feed":                    {"store", "store/stream"},
-	"store/api":                     {"store", "store/feed", "store/link", "store/mediatype", "store/rest", "store/stream"},
+	"store/damage":                  {"store", "store/feed", "store/stream"},
+	"store/api":                     {"store", "store/damage", "store/feed", "store/link", "store/mediatype", "store/rest", "store/stream"},
 
 	"cmd/mmspipe": {
 		"cmd/mmspipe/demo", "cmd/mmspipe/doctor", "cmd/mmspipe/fit", "cmd/mmspipe/operator", "cmd/mmspipe/service", "cmd/mmspipe/settings",

@@ -28,6 +28,7 @@ type Medium struct {
 
 	pipeline *Pipeline
 	damaged  bool // the record is stored, and its blobs are to be made again
+	lost     bool // the record is stored, its original is damaged, and nobody has another
 	spool    *os.File
 	start    time.Time
 }
@@ -39,7 +40,7 @@ func (p *Pipeline) Open(ctx context.Context, try Try, ref store.MediaRef) (*Medi
 	record, err := p.Store.Media(ctx, ref.MediaKey)
 	m.Stored = err == nil
 	if m.Stored && try.Verify {
-		m.damaged, err = m.clearDamage(ctx, record)
+		err = m.clearDamage(ctx, record)
 		m.Stored = !m.damaged
 	}
 	switch {
@@ -69,31 +70,34 @@ func (m *Medium) Close() {
 }
 
 // clearDamage removes the blobs of a record that are not what it says, so that
-// they can be made again. Without its original a medium is fetched anew.
-func (m *Medium) clearDamage(ctx context.Context, record store.Media) (damaged bool, err error) {
+// they can be made again. Without its original a medium is fetched anew: the damaged one
+// goes into quarantine, because the host may not have it any more.
+func (m *Medium) clearDamage(ctx context.Context, record store.Media) error {
 	if !record.Deleted.IsZero() {
-		return false, nil
+		return nil
 	}
 	names, err := m.pipeline.Store.Damaged(ctx, record)
 	if err != nil || len(names) == 0 {
-		return false, err
+		return err
 	}
 	log := zerolog.Ctx(ctx).Error().Strs("blobs", names)
 	if slices.Contains(names, store.Original) && !record.UpstreamDeleted.IsZero() {
 		// Nobody has another copy: what is left of it is better than nothing.
 		log.Msg("medium is damaged and the provider's copy is deleted; it stays as it is")
-		return false, nil
+		m.lost = true
+		return nil
 	}
 	log.Msg("medium is damaged; it is made again")
+	m.damaged = true
 	if slices.Contains(names, store.Original) {
-		return true, m.pipeline.Store.DeleteBlobs(ctx, record.Key())
+		return m.pipeline.Store.QuarantineBlobs(ctx, record.Key(), time.Now())
 	}
 	for _, name := range names {
 		if err := m.pipeline.Store.DeleteBlob(ctx, record.Key(), name); err != nil {
-			return true, err
+			return err
 		}
 	}
-	return true, nil
+	return nil
 }
 
 // ErrEmpty is the error of a medium without a byte, which is never stored. A host may
@@ -242,7 +246,7 @@ func (m *Medium) Finish(ctx context.Context) error {
 		return err
 	}
 	m.Record = record
-	if announced && !m.Try.Verify {
+	if m.lost || announced && !m.Try.Verify { // what is lost stays a failure
 		return nil
 	}
 	return m.pipeline.Store.RemoveFailure(ctx, m.MediaKey)

@@ -15,9 +15,10 @@ import (
 type Erased struct {
 	Messages int   `json:"messages"`
 	Media    int   `json:"media"`
-	Bytes    int64 `json:"bytes"`  // of originals and variants
-	Events   int   `json:"events"` // of the feed
-	Jobs     int   `json:"jobs"`   // that were still queued
+	Bytes    int64 `json:"bytes"`             // of originals and variants
+	Events   int   `json:"events"`            // of the feed
+	Jobs     int   `json:"jobs"`              // that were still queued
+	Damaged  int   `json:"damaged,omitempty"` // of the messages, those with a damaged record
 }
 
 // Receipt says what an erasure removed, and of whom without naming the number.
@@ -63,7 +64,10 @@ func (o *Operator) eraseNumber(ctx context.Context, account store.AccountSID, nu
 	if err := o.eraseAll(ctx, store.MessageQuery{Account: account, From: number}, "", dryRun, sum, seen); err != nil {
 		return err
 	}
-	return o.eraseAll(ctx, store.MessageQuery{Account: account, To: number}, number, dryRun, sum, seen)
+	if err := o.eraseAll(ctx, store.MessageQuery{Account: account, To: number}, number, dryRun, sum, seen); err != nil || dryRun {
+		return err
+	}
+	return o.Store.EraseQuarantined(ctx, account, number)
 }
 
 // EraseBefore removes all messages of an account that were received before a time. It
@@ -71,6 +75,9 @@ func (o *Operator) eraseNumber(ctx context.Context, account store.AccountSID, nu
 func (o *Operator) EraseBefore(ctx context.Context, account store.AccountSID, limit time.Time, seen func(Erased)) (Erased, error) {
 	var sum Erased
 	err := o.eraseAll(ctx, store.MessageQuery{Account: account, Before: limit}, "", false, &sum, func() { seen(sum) })
+	if err == nil {
+		err = o.Store.ExpireQuarantined(ctx, account, limit)
+	}
 	return sum, err
 }
 
@@ -95,11 +102,14 @@ func (o *Operator) eraseJobs(ctx context.Context, account store.AccountSID, numb
 	})
 }
 
-// eraseAll removes the messages that a query finds. A dry run has counted those from a
-// number before.
+// eraseAll removes the messages that a query finds, also those whose record is damaged:
+// the index says whose they are. A dry run has counted those from a number before.
 func (o *Operator) eraseAll(ctx context.Context, q store.MessageQuery, counted string, dryRun bool, sum *Erased, seen func()) error {
 	for found, err := range o.Store.Messages(ctx, q) {
-		if err != nil {
+		if errors.Is(err, store.ErrDamaged) {
+			o.logDamage(err, "record of a message that is removed is damaged")
+			sum.Damaged++
+		} else if err != nil {
 			return err
 		}
 		if dryRun && counted != "" && o.Store.Region.Normal(found.Message.From) == counted {
@@ -119,13 +129,16 @@ func (o *Operator) eraseAll(ctx context.Context, q store.MessageQuery, counted s
 func (o *Operator) eraseMessage(ctx context.Context, found store.MessageEntry, dryRun bool, sum *Erased) error {
 	m := found.Message
 	records, err := o.Store.ListMediaRecords(ctx, m.Account, m.SID)
-	if err == nil {
+	if err == nil || errors.Is(err, store.ErrDamaged) {
 		err = o.count(ctx, m, records, sum)
 	}
 	if err != nil || dryRun {
 		return err
 	}
-	refs := o.mediaOf(m, records)
+	refs, err := o.mediaOf(ctx, m)
+	if err != nil {
+		return err
+	}
 	var sids []store.MediaSID
 	for _, ref := range refs {
 		sids = append(sids, ref.Media)
@@ -137,15 +150,19 @@ func (o *Operator) eraseMessage(ctx context.Context, found store.MessageEntry, d
 }
 
 // mediaOf are the media of a message: those that it names, stored or not, and those that
-// are stored under other SIDs, because the provider's origin was another one then.
-func (o *Operator) mediaOf(m store.Message, records []store.Media) []store.MediaRef {
+// are stored and that it does not name, because the provider's origin was another one
+// then, or its record is damaged.
+func (o *Operator) mediaOf(ctx context.Context, m store.Message) ([]store.MediaRef, error) {
 	refs := o.Store.MediaOf(m)
-	for _, record := range records {
-		if !slices.ContainsFunc(refs, func(ref store.MediaRef) bool { return ref.MediaKey == record.Key() }) {
-			refs = append(refs, store.MediaRef{MediaKey: record.Key(), Index: record.Index})
+	for key, err := range o.Store.MediaKeys(ctx, m.Account, m.SID, store.MediaKey{}) {
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(refs, func(ref store.MediaRef) bool { return ref.MediaKey == key }) {
+			refs = append(refs, store.MediaRef{MediaKey: key})
 		}
 	}
-	return refs
+	return refs, nil
 }
 
 // count adds what is to be removed of a message.

@@ -27,6 +27,9 @@ func (o *Operator) Message(ctx context.Context, sid store.MessageSID, private bo
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
+		if errors.Is(err, store.ErrDamaged) {
+			return Known{}, fmt.Errorf("%w; mmspipe verify --fix mends it or puts it aside", err)
+		}
 		if err != nil {
 			return Known{}, err
 		}
@@ -37,7 +40,9 @@ func (o *Operator) Message(ctx context.Context, sid store.MessageSID, private bo
 
 func (o *Operator) known(ctx context.Context, m store.Message, private bool) (Known, error) {
 	media, err := o.Store.ListMedia(ctx, m.Account, m.SID)
-	if err != nil {
+	if errors.Is(err, store.ErrDamaged) {
+		o.logDamage(err, "medium is left out of what is known of its message")
+	} else if err != nil {
 		return Known{}, err
 	}
 	k := Known{Message: m, Media: media, Events: []json.RawMessage{}}

@@ -73,9 +73,16 @@ func (f Failure) Of() string {
 
 // Failed yields failures, those of the newest message first, and of one message
 // those of its media in their order, before those of its webhooks and its own. It costs one read for each message that has any.
+// A message whose record is damaged is a failure itself, of reason [store.ReasonDamaged].
 func (o *Operator) Failed(ctx context.Context, q Query) iter.Seq2[Failure, error] {
 	return func(yield func(Failure, error) bool) {
 		for m, err := range o.messages(ctx, q, true) {
+			if errors.Is(err, store.ErrDamaged) {
+				if q.Media.IsZero() && (q.Reason == "" || q.Reason == store.ReasonDamaged) && !yield(unreadable(m, err), nil) {
+					return
+				}
+				continue
+			}
 			if err != nil {
 				yield(Failure{}, err)
 				return
@@ -87,6 +94,18 @@ func (o *Operator) Failed(ctx context.Context, q Query) iter.Seq2[Failure, error
 			}
 		}
 	}
+}
+
+// unreadable is the failure of a message whose record is damaged.
+func unreadable(m store.Message, err error) Failure {
+	return Failure{Account: m.Account, Message: m.SID, Failure: store.Failure{
+		Reason: store.ReasonDamaged, Detail: err.Error() + "; mmspipe verify --fix", Date: m.DateCreated,
+	}}
+}
+
+// logDamage tells of a record that was met, is damaged, and does not end the work.
+func (o *Operator) logDamage(err error, what string) {
+	o.Log.Error().Err(err).Str("hint", "mmspipe verify --fix mends it or puts it aside").Msg(what)
 }
 
 // failures are those of a message that q asks for.
@@ -116,7 +135,7 @@ func failures(m store.Message, q Query) []Failure {
 }
 
 // messages yields those that q asks for, the newest first: of one account after
-// the other, or the one that is named.
+// the other, or the one that is named. After a [store.ErrDamaged] it goes on.
 func (o *Operator) messages(ctx context.Context, q Query, failed bool) iter.Seq2[store.Message, error] {
 	return func(yield func(store.Message, error) bool) {
 		for _, account := range o.Accounts {
@@ -124,7 +143,7 @@ func (o *Operator) messages(ctx context.Context, q Query, failed bool) iter.Seq2
 				continue
 			}
 			for m, err := range o.messagesOf(ctx, account, q, failed) {
-				if !yield(m, err) || err != nil {
+				if !yield(m, err) || err != nil && !errors.Is(err, store.ErrDamaged) {
 					return
 				}
 			}
@@ -151,9 +170,10 @@ func (o *Operator) messagesOf(ctx context.Context, account store.AccountSID, q Q
 
 // Replayed is what a replay comes to.
 type Replayed struct {
-	Messages int  `json:"messages"` // that were meant
-	Queued   int  `json:"queued"`   // of them; the others are in the queue already
-	DryRun   bool `json:"dryRun"`   // nothing was queued
+	Messages int  `json:"messages"`          // that were meant
+	Queued   int  `json:"queued"`            // of them; the others are in the queue already
+	Damaged  int  `json:"damaged,omitempty"` // that were meant and have a damaged record; they are left
+	DryRun   bool `json:"dryRun"`            // nothing was queued
 }
 
 // Replay has messages worked on again: media that failed are tried again, and what
@@ -164,6 +184,11 @@ type Replayed struct {
 func (o *Operator) Replay(ctx context.Context, q Query, all, dryRun bool, run string, seen func(Replayed)) (Replayed, error) {
 	r := Replayed{DryRun: dryRun}
 	for m, err := range o.messages(ctx, q, !all) {
+		if errors.Is(err, store.ErrDamaged) {
+			o.logDamage(err, "message cannot be replayed")
+			r.Damaged++
+			continue
+		}
 		if err != nil {
 			return r, err
 		}

@@ -50,7 +50,10 @@ func (o *Operator) Recheck(ctx context.Context, since time.Time) (Rechecked, err
 			if err == nil {
 				err = o.recheckMessage(ctx, entry.Message, &r)
 			}
-			if err != nil {
+			if errors.Is(err, store.ErrDamaged) {
+				r.Damaged++
+				o.logDamage(err, "stored and damaged")
+			} else if err != nil {
 				return r, err
 			}
 		}
@@ -82,6 +85,11 @@ func (o *Operator) recheckEvent(ctx context.Context, entry stream.Entry, r *Rech
 	}
 	r.Events++
 	whole, err := o.isWhole(ctx, entry.Type, e.Data)
+	if errors.Is(err, store.ErrDamaged) {
+		r.Damaged++
+		o.logDamage(err, "announced and damaged")
+		return nil
+	}
 	if err != nil || whole {
 		return err
 	}

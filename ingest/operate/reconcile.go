@@ -116,7 +116,7 @@ func (o *Operator) reconcile(ctx context.Context, account store.AccountSID, m up
 		return nil
 	}
 	_, err := o.Store.Claimed(ctx, account, m.SID)
-	if err == nil { // it was sent from here, and has its media under another SID
+	if err == nil || errors.Is(err, store.ErrDamaged) { // it was sent from here, and has its media under another SID
 		r.Messages++
 		return nil
 	}
@@ -167,11 +167,19 @@ func (l lack) run() string {
 // how many neither of them has.
 func (o *Operator) compare(ctx context.Context, account store.AccountSID, m upstream.Message) (missing lack, gone int, err error) {
 	record, err := o.Store.Message(ctx, account, m.SID)
+	if errors.Is(err, store.ErrDamaged) { // it is here, and has to be mended, not fetched
+		o.logDamage(err, "message is not compared with the provider's")
+		return lack{}, 0, nil
+	}
 	known := err == nil
 	if err != nil && !errors.Is(err, store.ErrNotFound) || !record.Deleted.IsZero() {
 		return lack{}, 0, err
 	}
 	media, err := o.Store.ListMediaRecords(ctx, account, m.SID)
+	if errors.Is(err, store.ErrDamaged) {
+		o.logDamage(err, "media are not compared with the provider's")
+		return lack{}, 0, nil
+	}
 	if err != nil || known && len(media) >= m.NumMedia {
 		return lack{}, 0, err
 	}

@@ -5,9 +5,10 @@ import "context"
 // Reindexed is what a rebuild of the index did.
 type Reindexed struct {
 	Messages int  `json:"messages"`
-	Added    int  `json:"added"`   // entries
-	Removed  int  `json:"removed"` // entries
-	DryRun   bool `json:"dryRun"`  // nothing was changed
+	Added    int  `json:"added"`             // entries
+	Removed  int  `json:"removed"`           // entries
+	Damaged  int  `json:"damaged,omitempty"` // records, whose entries were left as they are
+	DryRun   bool `json:"dryRun"`            // nothing was changed
 }
 
 // Reindex rebuilds the index of each account; see [store.Store.RebuildIndex].
@@ -15,11 +16,11 @@ func (o *Operator) Reindex(ctx context.Context, dryRun bool, seen func(Reindexed
 	r := Reindexed{DryRun: dryRun}
 	for _, account := range o.Accounts {
 		before := r.Messages
-		added, removed, err := o.Store.RebuildIndex(ctx, account, dryRun, func(done int) {
+		rebuilt, err := o.Store.RebuildIndex(ctx, account, dryRun, func(done int) {
 			r.Messages = before + done
 			seen(r)
 		})
-		r.Added, r.Removed = r.Added+added, r.Removed+removed
+		r.Added, r.Removed, r.Damaged = r.Added+rebuilt.Added, r.Removed+rebuilt.Removed, r.Damaged+rebuilt.Damaged
 		if err != nil {
 			return r, err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"mmspipe/ingest/upstream"
 	"mmspipe/store"
+	"mmspipe/store/damage"
 )
 
 const (
@@ -78,7 +79,10 @@ func (o *Operator) walkUpstream(ctx context.Context, account store.AccountSID, b
 		if err == nil {
 			err = o.deleteCopies(ctx, entry.Message, sweep.Before, r)
 		}
-		if err != nil {
+		if errors.Is(err, store.ErrDamaged) {
+			o.logDamage(err, "upstream's copies are kept of what is damaged")
+			r.Left++
+		} else if err != nil {
 			return err
 		}
 		r.Messages++
@@ -115,16 +119,16 @@ func (o *Operator) deleteCopies(ctx context.Context, m store.Message, before tim
 			return err
 		}
 	}
-	media, err := o.Store.ListMedia(ctx, m.Account, m.SID)
-	if err != nil {
-		return err
+	media, damaged := o.Store.ListMedia(ctx, m.Account, m.SID)
+	if damaged != nil && !errors.Is(damaged, store.ErrDamaged) {
+		return damaged
 	}
 	for _, record := range media {
 		if err := o.deleteCopy(ctx, m, record, before, r); err != nil {
 			return err
 		}
 	}
-	return nil
+	return damaged
 }
 
 // deleteCopy deletes upstream's copy of a medium, if it has one and it is time.
@@ -201,15 +205,7 @@ func (o *Operator) verify(ctx context.Context, record store.Media, r *DeletedUps
 	if r.DryRun {
 		return false, nil
 	}
-	m, err := o.Store.AddFailures(ctx, record.Account, record.Message, map[store.MediaSID]store.Failure{record.SID: {
-		Index: record.Index, Reason: store.ReasonDamaged, Detail: "the original is not what its record says; the provider's copy is kept",
-		Attempts: 1, Date: time.Now().UTC(),
-	}})
-	if err == nil {
-		_, err = o.Feed.Announce(ctx, m)
-	}
-	if errors.Is(err, store.ErrDeleted) {
-		err = nil
-	}
+	reporter := damage.Reporter{Store: o.Store, Feed: o.Feed, Streams: o.Streams}
+	_, err = reporter.Note(ctx, record, damaged...)
 	return false, err
 }

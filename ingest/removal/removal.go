@@ -43,7 +43,7 @@ func (r *Remover) Handle(ctx context.Context, d *stream.Delivery) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return r.Media(ctx, media, deletion.Erase, d.Queued)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return err
 	}
 	return r.Message(ctx, store.MessageEntry{Message: m}, media, deletion.Erase, d.Queued)
@@ -52,7 +52,8 @@ func (r *Remover) Handle(ctx context.Context, d *stream.Delivery) error {
 // Message removes a message with its media. With erase the feed keeps nothing of it but
 // that its media were deleted; otherwise it loses what holds the text and the numbers.
 // Found is where the caller found the message: what led there is the last to go, so that
-// the message is found again after an interruption.
+// the message is found again after an interruption. Of a message whose record is damaged
+// found has no more than the SIDs: what the feed has of it is looked for.
 func (r *Remover) Message(ctx context.Context, found store.MessageEntry, media []store.MediaRef, erase bool, at time.Time) (err error) {
 	// 1. The feed loses what the record knows of: readers are told of a deletion when
 	// all that is private is gone.
@@ -78,6 +79,9 @@ func (r *Remover) Message(ctx context.Context, found store.MessageEntry, media [
 	if err != nil {
 		return err
 	}
+	if m, err = r.Feed.FindMessage(ctx, m); err != nil {
+		return err
+	}
 	// 4. The feed loses what a worker has announced meanwhile: the tombstone names it.
 	// Whatever comes later is taken back by who announces it.
 	return r.Feed.Clear(ctx, m)
@@ -98,20 +102,14 @@ func (r *Remover) medium(ctx context.Context, ref store.MediaRef, erase bool, at
 	// 1. A tombstone, also of what was never stored: a worker that has the medium in
 	// hand finds it and stores nothing.
 	record, err := r.bury(ctx, ref, at)
+	if errors.Is(err, store.ErrDamaged) || err == nil && record.Deleted.IsZero() {
+		record, err = r.Store.DeleteMedia(ctx, ref.MediaKey, at)
+	}
+	if err == nil {
+		record, err = r.Feed.FindMedia(ctx, record)
+	}
 	if err != nil {
 		return err
-	}
-	if record.Deleted.IsZero() {
-		record, err = r.Store.UpdateMedia(ctx, ref.MediaKey, func(m *store.Media) error {
-			if !m.Deleted.IsZero() {
-				return store.ErrUnchanged
-			}
-			m.Deleted = at
-			return nil
-		})
-		if err != nil {
-			return err
-		}
 	}
 	// 2. The blobs.
 	if err := r.Store.DeleteBlobs(ctx, ref.MediaKey); err != nil {

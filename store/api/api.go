@@ -15,6 +15,12 @@
 // answered 201 when the queue has it. It is prepared, and sent where that is
 // wanted, by workers.
 //
+// # What is damaged
+//
+// A record that cannot be read is left out of lists, with a line in the log, and is
+// answered 502 by itself, as is content whose size is not what its record says. DELETE
+// removes both.
+//
 // # What is served
 //
 // Bytes of strangers. They are sent with a type that was told from themselves, in
@@ -24,6 +30,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -33,6 +40,7 @@ import (
 	"time"
 
 	"mmspipe/store"
+	"mmspipe/store/damage"
 	"mmspipe/store/feed"
 	"mmspipe/store/link"
 	"mmspipe/store/rest"
@@ -64,12 +72,15 @@ type Options struct {
 	MediaWait time.Duration
 }
 
-type api struct{ Options }
+type api struct {
+	Options
+	damage *damage.Reporter
+}
 
 // New returns the handler of the API, for all paths below rest.Prefix and /feed.
 // Every other path is 404.
 func New(o Options) http.Handler {
-	a := &api{o}
+	a := &api{o, &damage.Reporter{Store: o.Store, Feed: o.Feed, Streams: o.Streams}}
 	return a.logged(a.serve)
 }
 
@@ -83,6 +94,9 @@ func (a *api) logged(h handler) http.Handler {
 		start := time.Now()
 		counted := &counter{ResponseWriter: w, status: http.StatusOK}
 		err := recovered(h, counted, r)
+		if errors.Is(err, store.ErrDamaged) {
+			err = fmt.Errorf("%w: %w", rest.Damaged(), err)
+		}
 		brokenOff := err != nil && counted.wrote
 		if err != nil && !brokenOff {
 			rest.WriteError(counted, r, err)

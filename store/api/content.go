@@ -2,8 +2,11 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -33,7 +36,7 @@ func (a *api) content(w http.ResponseWriter, r *http.Request, p path) error {
 	}
 	if a.MediaAuth == "public" {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", "ETag")
+		w.Header().Set("Access-Control-Expose-Headers", "ETag, Repr-Digest")
 		return a.serveContent(w, r, p, fmt.Sprintf("public, max-age=%d", int(publicAge.Seconds())))
 	}
 	if expires, ok := a.Links.Verify(r.URL.Path, r.URL.Query(), time.Now()); ok {
@@ -112,6 +115,11 @@ func (a *api) redirect(w http.ResponseWriter, r *http.Request, p path) error {
 	}
 	location := r.URL.Path + "?" + a.Links.Sign(r.URL.Path, r.URL.Query().Get("variant"), time.Now().Add(linkLife)).Encode()
 	if a.Presign != nil {
+		body, err := a.open(r, b)
+		if err != nil {
+			return err
+		}
+		body.Close()
 		key := a.Store.BlobKey(b.media.Key(), b.name)
 		signed, err := a.Presign(r.Context(), key, linkLife, b.contentType, b.disposition())
 		if err != nil {
@@ -131,15 +139,15 @@ func (a *api) serveContent(w http.ResponseWriter, r *http.Request, p path, cachi
 	if err != nil {
 		return err
 	}
-	body, _, err := a.Store.OpenBlob(r.Context(), b.media.Key(), b.name)
-	if errors.Is(err, store.ErrNotFound) { // deleted since the record was read
-		return rest.NotFound(r)
-	}
+	body, err := a.open(r, b)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	header := w.Header()
+	if sum, err := hex.DecodeString(b.SHA256); err == nil { // RFC 9530, section 3; of all the bytes, also where a range is sent
+		header.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":")
+	}
 	header.Set("Content-Type", b.contentType)
 	header.Set("Content-Disposition", b.disposition())
 	header.Set("ETag", `"`+b.SHA256+`"`)
@@ -148,6 +156,40 @@ func (a *api) serveContent(w http.ResponseWriter, r *http.Request, p path, cachi
 	header.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	http.ServeContent(w, r, "", b.media.DateCreated, body)
 	return nil
+}
+
+// open opens a blob that has the size that its record says.
+func (a *api) open(r *http.Request, b blob) (io.ReadSeekCloser, error) {
+	body, size, err := a.Store.OpenBlob(r.Context(), b.media.Key(), b.name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, a.damaged(r, b, "it is missing")
+	case err != nil:
+		return nil, err
+	case size != b.Size:
+		body.Close()
+		return nil, a.damaged(r, b, fmt.Sprintf("it has %d bytes, and its record says %d", size, b.Size))
+	}
+	return body, nil
+}
+
+// damaged is the answer for a blob that is not what the record says, and reports it, unless
+// the medium was deleted or made again since its record was read, or is being worked on.
+func (a *api) damaged(r *http.Request, b blob, why string) error {
+	again, err := a.Store.Media(r.Context(), b.media.Key())
+	switch {
+	case errors.Is(err, store.ErrNotFound) || err == nil && !again.Deleted.IsZero():
+		return rest.NotFound(r)
+	case err != nil:
+		return err
+	case again.Revision != b.media.Revision:
+		return rest.Unavailable()
+	}
+	queued, err := a.Streams.Queued(r.Context(), b.media.Account, b.media.Message)
+	if err == nil && !queued {
+		_, err = a.damage.Report(r.Context(), b.media, b.name)
+	}
+	return errors.Join(fmt.Errorf("%w: %s of %s: %s", rest.Damaged(), b.name, b.media.SID, why), err)
 }
 
 // disposition lets a browser show pictures, audio and video, and save the rest,

@@ -56,7 +56,8 @@ func (p path) sids(r *http.Request) (account store.AccountSID, message store.Mes
 	return account, message, nil
 }
 
-// find returns the record that a path names. What was deleted is not found.
+// find returns the record that a path names. What was deleted is not found. With
+// [store.ErrDamaged] comes what names it.
 func (a *api) find(r *http.Request, p path) (store.Media, error) {
 	account, message, err := p.sids(r)
 	if err != nil {
@@ -134,7 +135,18 @@ func (a *api) records(r *http.Request, p path) ([]store.Media, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.Store.ListMedia(r.Context(), account, message)
+	list, err := a.Store.ListMedia(r.Context(), account, message)
+	return list, a.leftOut(err)
+}
+
+// leftOut logs that records are left out of a list because they are damaged. Every other
+// error it returns.
+func (a *api) leftOut(err error) error {
+	if !errors.Is(err, store.ErrDamaged) {
+		return err
+	}
+	a.Log.Error().Err(err).Str("hint", "mmspipe verify --fix mends it or puts it aside").Msg("left out of a list")
+	return nil
 }
 
 // delete is DELETE …/Media/{ME} with any suffix. The Job comes first: from then
@@ -144,19 +156,13 @@ func (a *api) delete(w http.ResponseWriter, r *http.Request, p path) error {
 		return err
 	}
 	m, err := a.find(r, p)
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return err
 	}
 	if _, err := a.Streams.PublishJob(r.Context(), stream.NewDeleteMedia(m.Key())); err != nil {
 		return err
 	}
-	_, err = a.Store.UpdateMedia(r.Context(), m.Key(), func(m *store.Media) error {
-		if m.Deleted.IsZero() {
-			m.Deleted = time.Now().UTC()
-		}
-		return nil
-	})
-	if err != nil {
+	if _, err := a.Store.DeleteMedia(r.Context(), m.Key(), time.Now().UTC()); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

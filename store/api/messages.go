@@ -131,7 +131,8 @@ func dateToFilter(m store.Message) time.Time {
 	return m.DateCreated
 }
 
-// findMessage returns the record that a path names. What was deleted is not found.
+// findMessage returns the record that a path names. What was deleted is not found. With
+// [store.ErrDamaged] come its SIDs.
 func (a *api) findMessage(r *http.Request, p path) (store.Message, error) {
 	account, sid, err := p.sids(r)
 	if err != nil {
@@ -167,7 +168,7 @@ func (a *api) message(w http.ResponseWriter, r *http.Request, p path) error {
 		return err
 	}
 	m, err := a.findMessage(r, p)
-	if err != nil {
+	if err != nil && (r.Method != http.MethodDelete || !errors.Is(err, store.ErrDamaged)) {
 		return err
 	}
 	switch r.Method {
@@ -224,7 +225,7 @@ func (a *api) messagePage(ctx context.Context, query rest.PageQuery, q store.Mes
 	q.After = edge
 	if before {
 		found, more, err = a.Store.Newer(ctx, q, query.Size(), admit)
-		if err == nil && len(found) > 0 {
+		if err = a.leftOut(err); err == nil && len(found) > 0 {
 			next = found[len(found)-1].Position
 		}
 	} else {
@@ -240,10 +241,11 @@ func (a *api) messagePage(ctx context.Context, query rest.PageQuery, q store.Mes
 // there are more.
 func (a *api) older(ctx context.Context, q store.MessageQuery, n int, admit func(store.Message) bool) (found []store.MessageEntry, next string, err error) {
 	for entry, err := range a.Store.Messages(ctx, q) {
-		if err != nil {
+		damaged := errors.Is(err, store.ErrDamaged)
+		if err := a.leftOut(err); err != nil {
 			return nil, "", err
 		}
-		if !admit(entry.Message) {
+		if damaged || !admit(entry.Message) {
 			continue
 		}
 		if len(found) == n {
@@ -312,13 +314,12 @@ func (a *api) deleteMessage(w http.ResponseWriter, r *http.Request, m store.Mess
 
 // mediaSIDs are those of all media of a message, stored or on their way.
 func (a *api) mediaSIDs(ctx context.Context, m store.Message) ([]store.MediaSID, error) {
-	records, err := a.Store.ListMediaRecords(ctx, m.Account, m.SID)
-	if err != nil {
-		return nil, err
-	}
 	var sids []store.MediaSID
-	for _, record := range records {
-		sids = append(sids, record.SID)
+	for key, err := range a.Store.MediaKeys(ctx, m.Account, m.SID, store.MediaKey{}) {
+		if err != nil {
+			return nil, err
+		}
+		sids = append(sids, key.Media)
 	}
 	for _, ref := range a.Store.MediaOf(m) {
 		if !slices.Contains(sids, ref.Media) {

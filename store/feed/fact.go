@@ -124,10 +124,11 @@ func about(m store.Message, kind, id string, at time.Time, data any) stream.Even
 }
 
 func (f *Feed) received(m store.Message) Fact {
+	from, to := f.store.Parties(m)
 	return Fact{
 		Event: about(m, stream.EventReceived, fmt.Sprintf("received:%s:%s", m.Account, m.SID), m.DateCreated, receivedData{
 			AccountSID: m.Account, MessageSID: m.SID, Direction: m.Direction,
-			FromHash: f.store.HashNumber(m.From), ToHash: f.store.HashNumber(m.To), NumMedia: m.NumMedia,
+			FromHash: from, ToHash: to, NumMedia: m.NumMedia,
 		}),
 		Sequence: m.Announced,
 		note:     func(m *store.Message, sequence uint64) bool { m.Announced = sequence; return true },
@@ -199,10 +200,11 @@ func notedReady(m store.Message) Fact {
 }
 
 func (f *Feed) sent(m store.Message) Fact {
+	from, to := f.store.Parties(m)
 	return Fact{
 		Event: about(m, stream.EventSent, fmt.Sprintf("sent:%s:%s", m.Account, m.SID), m.DateUpdated, sentData{
 			AccountSID: m.Account, MessageSID: m.SID, UpstreamSID: m.Outgoing.Upstream,
-			FromHash: f.store.HashNumber(m.From), ToHash: f.store.HashNumber(m.To), NumMedia: m.NumMedia,
+			FromHash: from, ToHash: to, NumMedia: m.NumMedia,
 		}),
 		Sequence: m.Outgoing.Sent,
 		note: func(m *store.Message, sequence uint64) bool {

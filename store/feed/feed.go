@@ -193,7 +193,7 @@ func (f *Feed) Clear(ctx context.Context, m store.Message, besides ...Fact) erro
 // WithdrawPrivate takes out of the feed what it has of a message's text and numbers,
 // and of links to its media. The message may be a tombstone.
 func (f *Feed) WithdrawPrivate(ctx context.Context, m store.Message) error {
-	if m.Direction != store.OutboundAPI {
+	if m.Direction == store.Inbound {
 		return nil
 	}
 	found := false

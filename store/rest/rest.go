@@ -95,6 +95,12 @@ func Internal() *Error {
 	return newError(http.StatusInternalServerError, 20500, "Internal server error")
 }
 
+// Damaged is 502/20502: what is stored is not what was stored. Trying again helps only
+// when it was mended.
+func Damaged() *Error {
+	return newError(http.StatusBadGateway, 20502, "The stored resource is damaged")
+}
+
 // Unavailable is 503/20503: something that is needed is away for the moment.
 func Unavailable() *Error {
 	return newError(http.StatusServiceUnavailable, 20503, "Service unavailable, please try again")
