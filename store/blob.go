@@ -62,6 +62,15 @@ func (s *Store) OpenBlob(ctx context.Context, medium MediaKey, name string) (io.
 	return &blobReader{ctx: ctx, bucket: s.bucket, key: key, size: o.Size}, o.Size, nil
 }
 
+// HasOriginal tells whether the original of a medium is there, of whatever content.
+func (s *Store) HasOriginal(ctx context.Context, medium MediaKey) (bool, error) {
+	_, err := s.bucket.Stat(ctx, s.BlobKey(medium, Original))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // DeleteBlobs removes all blobs of a medium, and whatever is in quarantine of it. None
 // is no error. The record must be a tombstone by then.
 func (s *Store) DeleteBlobs(ctx context.Context, medium MediaKey) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // Claim notes that a message of the provider's is what became of a message here,
@@ -39,4 +40,15 @@ func (s *Store) Claimed(ctx context.Context, account AccountSID, upstream Messag
 		return message, fmt.Errorf("%s is %w: %w", key, ErrDamaged, err)
 	}
 	return message, nil
+}
+
+// RestoreClaim notes anew which message here one of the provider's is: the record says
+// it. A note that says otherwise goes into quarantine.
+func (s *Store) RestoreClaim(ctx context.Context, m Message, at time.Time) error {
+	key := claimKey(m.Account, m.Outgoing.Upstream)
+	if err := s.copyAside(ctx, quarantineFolder(m.Account, m.SID), key, at); err != nil {
+		return err
+	}
+	_, err := s.bucket.Put(ctx, key, strings.NewReader(m.SID.s), int64(len(m.SID.s)), Condition{})
+	return err
 }

@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"ingest/ingesttest":             nil, // wires everything below it, for tests
 	"ingest/upstream":               {"store"},
 	"ingest/operate":                {"ingest/forward", "ingest/removal", "ingest/upstream", "store", "store/damage", "store/feed", "store/stream"},
+	"ingest/verify":                 {"ingest/inbound", "ingest/upstream", "store", "store/damage", "store/feed", "store/stream"},
 	"store":                         {"store/number"},
 	"store/storetest":               {"store"},
 	"store/stream":                  {"store"},
@@ -55,13 +56,13 @@ var arrows = map[string][]string{
 
 	"cmd/mmspipe": {
 		"cmd/mmspipe/demo", "cmd/mmspipe/doctor", "cmd/mmspipe/fit", "cmd/mmspipe/operator", "cmd/mmspipe/service", "cmd/mmspipe/settings",
-		"ingest/operate", "ingest/simulate", "resize", "store",
+		"ingest/operate", "ingest/simulate", "ingest/verify", "resize", "store",
 	},
 	"cmd/mmspipe/health":              {"store/stream"},
 	"cmd/mmspipe/service":             nil, // wires everything below it
 	"cmd/mmspipe/service/servicetest": {"cmd/mmspipe/health", "cmd/mmspipe/service", "cmd/mmspipe/settings", "ingest/simulate", "store", "store/storetest"},
 	"cmd/mmspipe/settings":            {"cmd/mmspipe/service", "ingest/guard", "ingest/outbound", "resize", "store", "store/number", "store/rest"},
-	"cmd/mmspipe/operator":            {"cmd/mmspipe/health", "ingest/operate", "ingest/upstream", "store", "store/number", "store/rest", "store/stream"},
+	"cmd/mmspipe/operator":            {"cmd/mmspipe/health", "ingest/operate", "ingest/upstream", "ingest/verify", "store", "store/number", "store/rest", "store/stream"},
 	"cmd/mmspipe/doctor":              {"cmd/mmspipe/operator", "cmd/mmspipe/service", "ingest/signature", "ingest/upstream", "store"},
 	"cmd/mmspipe/fit":                 {"resize"},
 	"cmd/mmspipe/demo":                {"cmd/mmspipe/service", "cmd/mmspipe/settings", "ingest/simulate", "store/stream"},

@@ -48,6 +48,7 @@ type cli struct {
 	Replay    replayCommand    `cmd:"" help:"Try again what was given up, or verify what is stored."`
 	Reconcile reconcileCommand `cmd:"" help:"Find what the provider has and this service does not. With --fix, queue it."`
 	Reindex   reindexCommand   `cmd:"" help:"Rebuild the index of messages from their records."`
+	Verify    verifyCommand    `cmd:"" help:"Verify everything that is stored, and mend what is damaged."`
 	Erase     eraseCommand     `cmd:"" help:"Remove everything that is kept of one phone number."`
 	Message   messageCommand   `cmd:"" help:"Print everything that is known of one message."`
 	Status    statusCommand    `cmd:"" help:"Print how the running service is doing."`

@@ -88,37 +88,54 @@ func (h *Handler) settled(ctx context.Context, m store.Message) (bool, error) {
 // recall makes the record of a message whose webhook never came, or that was sent
 // elsewhere, with the form that its webhook would have had.
 func (h *Handler) recall(ctx context.Context, d *stream.Delivery) (store.Message, error) {
-	known, err := h.API.Message(ctx, d.Account, d.Message)
+	m, err := Recalled(ctx, h.API, d.Account, d.Message, nil)
+	if err != nil {
+		return m, err
+	}
+	m.DateUpdated = d.Queued
+	zerolog.Ctx(ctx).Warn().Str("direction", string(m.Direction)).Time("date", m.DateCreated).Int("media", m.NumMedia).
+		Msg("message is recorded from what the provider knows of it")
+	m, _, err = h.Store.CreateMessage(ctx, m)
+	return m, err
+}
+
+// Recalled is the record of a message as the provider knows it, with the form that its
+// webhook would have had. Kept are media that are stored here, by their place among the
+// message's: the provider may not have them any more. A message that it does not have is
+// an [*upstream.Error] of status 404.
+func Recalled(ctx context.Context, api *upstream.Client, account store.AccountSID, message store.MessageSID, kept map[int]upstream.Media) (store.Message, error) {
+	known, err := api.Message(ctx, account, message)
 	if err != nil {
 		return store.Message{}, err
 	}
-	listed, err := h.API.Media(ctx, d.Account, d.Message)
+	listed, err := api.Media(ctx, account, message)
 	if err != nil {
 		return store.Message{}, err
 	}
-	if len(listed) < known.NumMedia && time.Since(known.Date) < ingest.Propagation {
+	if len(listed) < known.NumMedia-len(kept) && time.Since(known.Date) < ingest.Propagation {
 		return store.Message{}, errLate
 	}
 	form := url.Values{
-		"AccountSid": {d.Account.String()}, "MessageSid": {d.Message.String()},
+		"AccountSid": {account.String()}, "MessageSid": {message.String()},
 		"From": {known.From}, "To": {known.To}, "Body": {known.Body}, "NumMedia": {"0"},
 	}
+	for n, medium := range kept {
+		putMedium(form, n, api.MediaURL(account, message, medium.SID), medium.ContentType)
+		listed = slices.DeleteFunc(listed, func(other upstream.Media) bool { return other.SID == medium.SID })
+	}
 	for _, medium := range listed {
-		h.addMedium(form, d.Account, d.Message, medium)
+		addMedium(form, api.MediaURL(account, message, medium.SID), medium.ContentType)
 	}
 	hook, err := webhook.Parse(form)
 	if err != nil {
 		return store.Message{}, err
 	}
 	m := hook.Record(known.Date)
-	m.Status, m.DateUpdated = known.Status, d.Queued
+	m.Status = known.Status
 	if known.Direction != string(store.Inbound) {
 		m.Direction, m.DateSent = store.OutboundAPI, known.Date
 	}
-	zerolog.Ctx(ctx).Warn().Str("direction", known.Direction).Time("date", known.Date).Int("media", len(listed)).
-		Msg("message is recorded from what the provider knows of it")
-	m, _, err = h.Store.CreateMessage(ctx, m)
-	return m, err
+	return m, nil
 }
 
 // complete adds to a message the media that the provider lists and its webhook did not
@@ -141,7 +158,7 @@ func (h *Handler) complete(ctx context.Context, m store.Message) (store.Message,
 				continue
 			}
 			unchanged = nil
-			n := h.addMedium(m.Form, m.Account, m.SID, medium)
+			n := addMedium(m.Form, h.API.MediaURL(m.Account, m.SID, medium.SID), medium.ContentType)
 			m.NumMedia = max(m.NumMedia, n+1)
 			for sid, failure := range m.Failures {
 				if failure.Index == n { // for want of an address
@@ -160,17 +177,22 @@ func (h *Handler) complete(ctx context.Context, m store.Message) (store.Message,
 
 // addMedium adds a medium to a form, in the first place that has none, and returns
 // that place.
-func (h *Handler) addMedium(form url.Values, account store.AccountSID, message store.MessageSID, m upstream.Media) int {
+func addMedium(form url.Values, address, contentType string) int {
 	n := 0
 	for form.Get("MediaUrl"+strconv.Itoa(n)) != "" {
 		n++
 	}
-	form.Set("MediaUrl"+strconv.Itoa(n), h.API.MediaURL(account, message, m.SID))
-	form.Set("MediaContentType"+strconv.Itoa(n), m.ContentType)
+	putMedium(form, n, address, contentType)
+	return n
+}
+
+// putMedium adds a medium to a form in a place.
+func putMedium(form url.Values, n int, address, contentType string) {
+	form.Set("MediaUrl"+strconv.Itoa(n), address)
+	form.Set("MediaContentType"+strconv.Itoa(n), contentType)
 	if declared, err := strconv.Atoi(form.Get("NumMedia")); err != nil || declared <= n {
 		form.Set("NumMedia", strconv.Itoa(n+1))
 	}
-	return n
 }
 
 // refused announces that the provider does not have a message, if why says so for good.

@@ -105,6 +105,11 @@ func (r *Remover) medium(ctx context.Context, ref store.MediaRef, erase bool, at
 	if errors.Is(err, store.ErrDamaged) || err == nil && record.Deleted.IsZero() {
 		record, err = r.Store.DeleteMedia(ctx, ref.MediaKey, at)
 	}
+	if err == nil && record.Announced == 0 && !record.EventsUnknown {
+		// An original without a record that names its event: the record was lost, or a
+		// worker is about to write it.
+		record.EventsUnknown, err = r.Store.HasOriginal(ctx, ref.MediaKey)
+	}
 	if err == nil {
 		record, err = r.Feed.FindMedia(ctx, record)
 	}

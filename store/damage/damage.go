@@ -28,15 +28,15 @@ type Reporter struct {
 
 // Report notes that the named blobs of a medium are damaged, and queues a Job that makes
 // the medium again, unless it is queued already, its last try failed for another reason,
-// or nobody else has the original any more. It tells whether it queued one.
+// or nobody else has the original any more. It tells whether one is queued.
 func (r *Reporter) Report(ctx context.Context, record store.Media, names ...string) (queued bool, err error) {
 	failure, err := r.Note(ctx, record, names...)
 	if err != nil || failure.Reason != store.ReasonDamaged || lost(record, names) {
 		return false, err
 	}
 	run := "damaged:" + record.SID.String() + ":" + record.Revision
-	duplicate, err := r.Streams.PublishJob(ctx, stream.NewReplay(record.Account, record.Message, run))
-	return err == nil && !duplicate, err
+	_, err = r.Streams.PublishJob(ctx, stream.NewReplay(record.Account, record.Message, run))
+	return err == nil, err
 }
 
 // Note records that the named blobs of a medium are damaged as a failure and has the feed

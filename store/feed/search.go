@@ -71,14 +71,14 @@ func (f *Feed) FindMedia(ctx context.Context, m store.Media) (store.Media, error
 	}
 	return f.store.UpdateMedia(ctx, m.Key(), func(m *store.Media) error {
 		m.EventsUnknown = false
-		Noted(m, entries)
+		noted(m, entries)
 		return nil
 	})
 }
 
-// Noted writes into the record of a medium where those of its events stand that are among
+// noted writes into the record of a medium where those of its events stand that are among
 // some of its message.
-func Noted(m *store.Media, entries []stream.Entry) {
+func noted(m *store.Media, entries []stream.Entry) {
 	for _, fact := range []Fact{stored(*m), upstreamDeleted(*m), deleted(*m)} {
 		for _, entry := range entries {
 			if entry.ID != fact.ID {

@@ -14,6 +14,7 @@ import (
 
 	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/ingest/operate"
+	"mmspipe/ingest/verify"
 	"mmspipe/store"
 )
 
@@ -131,6 +132,11 @@ func (c *Client) DeleteUpstream(ctx context.Context, dryRun bool, seen func(oper
 // Reindex is [operate.Operator.Reindex].
 func (c *Client) Reindex(ctx context.Context, dryRun bool, seen func(operate.Reindexed)) (operate.Reindexed, error) {
 	return post(ctx, c, "reindex", url.Values{"dryRun": {strconv.FormatBool(dryRun)}}, seen)
+}
+
+// Verify is [verify.Verifier.Verify].
+func (c *Client) Verify(ctx context.Context, fix bool, seen func(verify.Verified)) (verify.Verified, error) {
+	return post(ctx, c, "verify", url.Values{"fix": {strconv.FormatBool(fix)}}, seen)
 }
 
 // get reads an answer that is one JSON value.

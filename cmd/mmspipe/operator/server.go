@@ -11,6 +11,7 @@ import (
 	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/ingest/operate"
 	"mmspipe/ingest/upstream"
+	"mmspipe/ingest/verify"
 	"mmspipe/store"
 	"mmspipe/store/rest"
 
@@ -23,6 +24,7 @@ const progressEach = 200 * time.Millisecond
 // Options are what the API works with. All are required.
 type Options struct {
 	Operations *operate.Operator
+	Verifier   *verify.Verifier
 	Keys       *rest.Keys
 	Process    func() (Process, error) // how this process is doing
 	Health     *health.Checker
@@ -45,6 +47,7 @@ func New(o Options) http.Handler {
 		"POST /operator/reconcile":       s.reconcile,
 		"POST /operator/delete-upstream": s.deleteUpstream,
 		"POST /operator/reindex":         s.reindex,
+		"POST /operator/verify":          s.verify,
 	} {
 		mux.HandleFunc(pattern, s.admit(handle))
 	}
@@ -252,6 +255,16 @@ func (s *server) reindex(w http.ResponseWriter, r *http.Request, p *params) erro
 	}
 	return work(s, w, r, func(seen func(operate.Reindexed)) (operate.Reindexed, error) {
 		return s.Operations.Reindex(r.Context(), dryRun, seen)
+	})
+}
+
+func (s *server) verify(w http.ResponseWriter, r *http.Request, p *params) error {
+	fix := p.flag("fix")
+	if err := p.err(); err != nil {
+		return err
+	}
+	return work(s, w, r, func(seen func(verify.Verified)) (verify.Verified, error) {
+		return s.Verifier.Verify(r.Context(), fix, seen)
 	})
 }
 

@@ -193,6 +193,7 @@ func (s *service) startWork(context.Context) error {
 	if s.Retention > 0 {
 		s.parts.background("retention", func(ctx context.Context) { every(ctx, retentionTick, s.retain) })
 	}
+	s.parts.background("scrub", s.verifier().Scrub)
 	s.parts.background("worker", worker.Run)
 	return nil
 }

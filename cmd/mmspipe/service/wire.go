@@ -18,6 +18,7 @@ import (
 	"mmspipe/ingest/receive"
 	"mmspipe/ingest/removal"
 	"mmspipe/ingest/status"
+	"mmspipe/ingest/verify"
 	"mmspipe/ingest/webhook"
 	"mmspipe/resize"
 	"mmspipe/store/feed"
@@ -131,4 +132,9 @@ func (s *service) operations() *operate.Operator {
 		Store: s.objects.records, Streams: s.queue.streams, Feed: s.feed(), Removal: &removal.Remover{Store: s.objects.records, Feed: s.feed()},
 		Accounts: slices.Collect(maps.Keys(s.Accounts)), API: s.twilio, Log: s.log,
 	}
+}
+
+// verifier verifies what is stored, when it is asked to and by the clock.
+func (s *service) verifier() *verify.Verifier {
+	return &verify.Verifier{Store: s.objects.records, Streams: s.queue.streams, Feed: s.feed(), Accounts: slices.Collect(maps.Keys(s.Accounts)), API: s.twilio, Log: s.log}
 }
