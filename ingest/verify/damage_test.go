@@ -97,7 +97,9 @@ func put(t *testing.T, b store.Bucket, key string, data []byte) {
 
 // kinds are the ways in which an object is damaged.
 var kinds = map[string]func(t *testing.T, b store.Bucket, key, data string){
-	"cut":   func(t *testing.T, b store.Bucket, key, data string) { put(t, b, key, []byte(data[:min(50, len(data)/2)])) },
+	"cut": func(t *testing.T, b store.Bucket, key, data string) {
+		put(t, b, key, []byte(data[:min(50, len(data)/2)]))
+	},
 	"empty": func(t *testing.T, b store.Bucket, key, _ string) { put(t, b, key, nil) },
 	"null":  func(t *testing.T, b store.Bucket, key, _ string) { put(t, b, key, []byte("null")) },
 	"foreign account": func(t *testing.T, b store.Bucket, key, data string) {

@@ -172,7 +172,8 @@ func (a *accountRun) wantMessage(ctx context.Context, sid store.MessageSID) erro
 	return nil
 }
 
-// wantMedia makes sure that a medium has a record.
+// wantMedia makes sure that a medium has a record, or is a failure of its message, as one
+// in quarantine is.
 func (a *accountRun) wantMedia(ctx context.Context, key store.MediaKey) error {
 	_, err := a.Store.Media(ctx, key)
 	if errors.Is(err, store.ErrDamaged) {
@@ -181,6 +182,9 @@ func (a *accountRun) wantMedia(ctx context.Context, key store.MediaKey) error {
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
+	}
+	if m, err := a.Store.Message(ctx, a.account, key.Message); err == nil && m.Failures[key.Media].Reason != "" {
+		return nil
 	}
 	if busy, err := a.Streams.Queued(ctx, a.account, key.Message); err != nil || busy {
 		return err // a worker puts the blobs before the record
@@ -217,8 +221,8 @@ func (a *accountRun) readEvent(ctx context.Context, entry stream.Entry) error {
 		var e struct {
 			Data struct{ MediaSID store.MediaSID }
 		}
-		if json.Unmarshal(entry.JSON, &e) != nil {
-			return nil // somebody else published it
+		if err = json.Unmarshal(entry.JSON, &e); err != nil {
+			return fmt.Errorf("event %d: %w", entry.Sequence, err)
 		}
 		if err = a.wantMessage(ctx, entry.Message); err == nil {
 			err = a.wantMedia(ctx, store.MediaKey{Account: a.account, Message: entry.Message, Media: e.Data.MediaSID})

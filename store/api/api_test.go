@@ -39,6 +39,7 @@ const (
 type house struct {
 	t       *testing.T
 	store   *store.Store
+	bucket  store.Bucket
 	streams *stream.Streams
 	origin  string
 	account store.AccountSID
@@ -57,7 +58,7 @@ func newHouse(t *testing.T, mediaAuth string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, store: store.New(bucket, []byte("secret")), streams: streams, log: &bytes.Buffer{}}
+	h := &house{t: t, store: store.New(bucket, []byte("secret")), bucket: bucket, streams: streams, log: &bytes.Buffer{}}
 	if h.account, err = store.ParseAccountSID(account); err != nil {
 		t.Fatal(err)
 	}
