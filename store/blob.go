@@ -74,7 +74,7 @@ func (s *Store) HasOriginal(ctx context.Context, medium MediaKey) (bool, error) 
 // DeleteBlobs removes all blobs of a medium, and whatever is in quarantine of it. None
 // is no error. The record must be a tombstone by then.
 func (s *Store) DeleteBlobs(ctx context.Context, medium MediaKey) error {
-	if err := s.deleteQuarantinedMedium(ctx, medium); err != nil {
+	if err := s.deleteQuarantined(ctx, quarantineFolder(medium.Account, medium.Message), "/"+medium.Media.s); err != nil {
 		return err
 	}
 	for o, err := range walk(ctx, s.bucket, medium.blobs(), "", maxPage) {

@@ -129,7 +129,7 @@ func (s *Store) deleteMessage(ctx context.Context, m Message, erase bool, last s
 			return m, err
 		}
 	}
-	if err := s.deleteQuarantined(ctx, quarantineFolder(m.Account, m.SID)); err != nil {
+	if err := s.deleteQuarantined(ctx, quarantineFolder(m.Account, m.SID), ""); err != nil {
 		return m, err
 	}
 	return s.bury(ctx, m, last)

@@ -22,7 +22,7 @@ func (s *Store) RebuildMessage(ctx context.Context, m Message, at time.Time) (Me
 	cond := IfAbsent()
 	switch {
 	case err == nil && !stored.Deleted.IsZero(): // also just now, when its quarantine was cleared before
-		return stored, s.deleteQuarantined(ctx, quarantineFolder(m.Account, m.SID))
+		return stored, s.deleteQuarantined(ctx, quarantineFolder(m.Account, m.SID), "")
 	case err == nil:
 		return stored, nil
 	case errors.Is(err, ErrDamaged):
@@ -50,7 +50,7 @@ func (s *Store) RebuildMedia(ctx context.Context, m Media, at time.Time) (Media,
 	cond := IfAbsent()
 	switch {
 	case err == nil && !stored.Deleted.IsZero():
-		return stored, s.deleteQuarantinedMedium(ctx, m.Key())
+		return stored, s.deleteQuarantined(ctx, quarantineFolder(m.Account, m.Message), "/"+m.SID.s)
 	case err == nil:
 		return stored, nil
 	case errors.Is(err, ErrDamaged):
@@ -179,39 +179,24 @@ func (s *Store) ExpireQuarantined(ctx context.Context, account AccountSID, limit
 	return nil
 }
 
-// Quarantined counts the objects that are in the quarantine of an account.
-func (s *Store) Quarantined(ctx context.Context, account AccountSID) (n int, err error) {
-	for _, err := range walk(ctx, s.bucket, quarantineRoot(account), "", maxPage) {
-		if err != nil {
-			return n, err
-		}
-		n++
-	}
-	return n, nil
+// RedactQuarantined removes earlier records of a message from quarantine: what was taken
+// from the present one may stand in them.
+func (s *Store) RedactQuarantined(ctx context.Context, account AccountSID, message MessageSID) error {
+	return s.deleteQuarantined(ctx, quarantineFolder(account, message), "/"+messageKey(account, message))
 }
 
-func (s *Store) deleteQuarantined(ctx context.Context, folder string) error {
+// deleteQuarantined removes what is in a folder of the quarantine and has a part in its
+// key.
+func (s *Store) deleteQuarantined(ctx context.Context, folder, part string) error {
 	for o, err := range walk(ctx, s.bucket, folder, "", maxPage) {
 		if err != nil {
 			return err
 		}
+		if !strings.Contains(o.Key, part) {
+			continue
+		}
 		if err := s.bucket.Delete(ctx, o.Key); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// deleteQuarantinedMedium removes what is in quarantine of one medium.
-func (s *Store) deleteQuarantinedMedium(ctx context.Context, medium MediaKey) error {
-	for o, err := range walk(ctx, s.bucket, quarantineFolder(medium.Account, medium.Message), "", maxPage) {
-		if err != nil {
-			return err
-		}
-		if strings.Contains(o.Key, "/"+medium.Media.s) {
-			if err := s.bucket.Delete(ctx, o.Key); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

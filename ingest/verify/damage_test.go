@@ -76,11 +76,23 @@ func (s *scene) verify(fix bool) verify.Verified {
 // call asks the API.
 func (s *scene) call(method, path string) *httptest.ResponseRecorder {
 	s.t.Helper()
+	return s.serve(method, path, "")
+}
+
+// post posts a form to the API.
+func (s *scene) post(path, form string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	return s.serve(http.MethodPost, path, form)
+}
+
+func (s *scene) serve(method, path, form string) *httptest.ResponseRecorder {
+	s.t.Helper()
 	handler := api.New(api.Options{
 		Store: s.rooms.Store, Streams: s.Streams, Feed: s.rooms.Feed, Links: link.New(ingesttest.Secret), MediaAuth: "public", Log: zerolog.Nop(),
 		Keys: rest.NewKeys(map[string][]string{ingesttest.AccountSID: {ingesttest.Token}}, nil),
 	})
-	request := httptest.NewRequestWithContext(s.t.Context(), method, "/2010-04-01/Accounts/"+ingesttest.AccountSID+path, nil)
+	request := httptest.NewRequestWithContext(s.t.Context(), method, "/2010-04-01/Accounts/"+ingesttest.AccountSID+path, strings.NewReader(form))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.SetBasicAuth(ingesttest.AccountSID, ingesttest.Token)
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, request)
@@ -349,4 +361,3 @@ func testMend(t *testing.T, open func(t *testing.T) store.Bucket) {
 		}
 	})
 }
-

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,10 +107,14 @@ func TestDeletedStays(t *testing.T) {
 					s.t.Fatal(err)
 				}
 			},
-			"deleted":         func(s *scene) { s.call(http.MethodDelete, "/Messages/"+s.victim.MessageSID+".json") },
-			"medium deleted":  func(s *scene) { s.call(http.MethodDelete, "/Messages/"+s.victim.MessageSID+"/Media/"+s.victim.MediaSIDs[0]) },
-			"feed over":       func(s *scene) { s.call(http.MethodDelete, "/Messages/"+s.victim.MessageSID+".json") },
-			"feed over, part": func(s *scene) { s.call(http.MethodDelete, "/Messages/"+s.victim.MessageSID+"/Media/"+s.victim.MediaSIDs[0]) },
+			"deleted": func(s *scene) { s.call(http.MethodDelete, "/Messages/"+s.victim.MessageSID+".json") },
+			"medium deleted": func(s *scene) {
+				s.call(http.MethodDelete, "/Messages/"+s.victim.MessageSID+"/Media/"+s.victim.MediaSIDs[0])
+			},
+			"feed over": func(s *scene) { s.call(http.MethodDelete, "/Messages/"+s.victim.MessageSID+".json") },
+			"feed over, part": func(s *scene) {
+				s.call(http.MethodDelete, "/Messages/"+s.victim.MessageSID+"/Media/"+s.victim.MediaSIDs[0])
+			},
 		} {
 			t.Run(object+", "+name, func(t *testing.T) {
 				if part := strings.Contains(name, "medium") || strings.Contains(name, "part"); part && object == "message" {
@@ -217,6 +223,64 @@ func TestOutgoing(t *testing.T) {
 			t.Errorf("after it was sent: posted %d times, %+v", posted, after)
 		case !sent && (posted != 0 || after.Status != "failed" || after.Outgoing.Failure == nil || after.Outgoing.Failure.Reason != store.ReasonDamaged):
 			t.Errorf("before it was sent: posted %d times, %+v", posted, after)
+		}
+	}
+}
+
+// TestRedacted: a text that is taken from a message leaves the quarantine too.
+func TestRedacted(t *testing.T) {
+	s := newScene(t, dirs(t))
+	key := s.objects()["message"]
+	put(t, s.bucket, key, []byte(strings.TrimSuffix(ingesttest.Objects(t, s.bucket)[key], "}")))
+	s.verify(true)
+	if !strings.Contains(strings.Join(slices.Collect(maps.Values(ingesttest.Objects(t, s.bucket))), ""), "private text") {
+		t.Fatal("there is nothing to redact")
+	}
+	if response := s.post("/Messages/"+s.victim.MessageSID+".json", "Body="); response.Code != http.StatusOK {
+		t.Fatalf("%d %s", response.Code, response.Body)
+	}
+	for key, data := range ingesttest.Objects(t, s.bucket) {
+		if strings.Contains(data, "private text") {
+			t.Errorf("the text is in %s", key)
+		}
+	}
+}
+
+// TestInterrupted: a verification that dies at any call of the bucket, before its effect or
+// after, is begun again and mends all; nothing that was damaged is lost, and nothing is told
+// twice.
+func TestInterrupted(t *testing.T) {
+	for at, whole := 1, false; !whole; at++ {
+		after := at%2 == 0
+		s := newScene(t, dirs(t))
+		damaged := map[string]string{}
+		for _, object := range []string{"message", "medium"} {
+			s.damage(s.objects()[object])
+			damaged[s.objects()[object]] = ingesttest.Objects(t, s.bucket)[s.objects()[object]]
+		}
+		dying := &storetest.Faulty{Bucket: s.bucket, At: at, After: after}
+		v := s.verifier()
+		r := s.Rooms(dying)
+		v.Store, v.Feed = r.Store, r.Feed
+		_, err := v.Verify(t.Context(), true, func(verify.Verified) {})
+		if whole = dying.Calls() < at; !whole && err == nil {
+			t.Errorf("call %d fails, and verify returns no error", at)
+		}
+		s.verify(true)
+		s.work()
+		if again := s.verify(false); again.Damaged != 0 {
+			t.Errorf("call %d: left are %+v", at, again.List)
+		}
+		if got := strings.Join(s.EventTypes(s.victim.MessageSID), " "); got != "mms.received mms.stored" {
+			t.Errorf("call %d: events %s", at, got)
+		}
+		objects := ingesttest.Objects(t, s.bucket)
+		for key, data := range damaged {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(objects)), func(aside string) bool {
+				return strings.HasPrefix(aside, "quarantine/") && strings.HasSuffix(aside, "/"+key) && objects[aside] == data
+			}) {
+				t.Errorf("call %d: %s is not in quarantine", at, key)
+			}
 		}
 	}
 }

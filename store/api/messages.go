@@ -291,6 +291,9 @@ func (a *api) updateMessage(w http.ResponseWriter, r *http.Request, p path, m st
 	case !m.Deleted.IsZero():
 		return rest.NotFound(r)
 	}
+	if err := a.Store.RedactQuarantined(r.Context(), m.Account, m.SID); err != nil {
+		return err
+	}
 	return rest.Write(w, r, http.StatusOK, messageOf(m, p.suffix))
 }
 
