@@ -25,6 +25,9 @@ const (
 	ReasonUpstream = "upstream"
 	// ReasonEmpty: a host answers a medium without a byte.
 	ReasonEmpty = "empty"
+	// ReasonNoURL: a webhook counts media that it gives no URL of. All of them are one
+	// failure, that of the first.
+	ReasonNoURL = "no-url"
 	// ReasonType: a medium of an outgoing message is of a type that is not taken.
 	ReasonType = "type"
 	// ReasonCarrier: the media of an outgoing message do not fit its profile.

@@ -5,8 +5,8 @@ import "strconv"
 // MediaRef is a medium as its message names it, stored or not.
 type MediaRef struct {
 	MediaKey
-	Index       int    // N of MediaUrlN, or the place among an outgoing message's MediaUrls
-	URL         string // empty if a webhook left it out
+	Index       int // N of MediaUrlN, or the place among an outgoing message's MediaUrls
+	URL         string
 	ContentType string // that the webhook declares; empty if it declares none
 
 	// Upstream says that the SID is the provider's own, because URL is the address
@@ -18,7 +18,7 @@ type MediaRef struct {
 	Credentials bool
 }
 
-// MediaOf returns the media that m names, in their order. A tombstone names none.
+// MediaOf returns the media of m that have a URL, in their order. A tombstone names none.
 // Media that were stored while the provider's origin was another one have other
 // SIDs: [Store.ListMediaRecords] finds those too.
 func (s *Store) MediaOf(m Message) []MediaRef {
@@ -36,11 +36,33 @@ func (s *Store) MediaOf(m Message) []MediaRef {
 	}
 	for i := range m.NumMedia {
 		n := strconv.Itoa(i)
-		ref := s.mediaRef(m, i, m.Form.Get("MediaUrl"+n))
+		address := m.Form.Get("MediaUrl" + n)
+		if address == "" {
+			continue
+		}
+		ref := s.mediaRef(m, i, address)
 		ref.ContentType, ref.Credentials = m.Form.Get("MediaContentType"+n), ref.Upstream
 		refs = append(refs, ref)
 	}
 	return refs
+}
+
+// WithoutURL returns how many media an incoming message counts and gives no URL of, and
+// the first of them.
+func (s *Store) WithoutURL(m Message) (first MediaRef, n int) {
+	if m.Form == nil || m.Outgoing != nil {
+		return first, 0
+	}
+	for i := range m.NumMedia {
+		if m.Form.Get("MediaUrl"+strconv.Itoa(i)) != "" {
+			continue
+		}
+		if n == 0 {
+			first = s.mediaRef(m, i, "")
+		}
+		n++
+	}
+	return first, n
 }
 
 func (s *Store) mediaRef(m Message, index int, address string) MediaRef {

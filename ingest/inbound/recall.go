@@ -69,20 +69,26 @@ func (h *Handler) announceStatus(ctx context.Context, d *stream.Delivery, hook w
 	return err
 }
 
-// settled tells whether all media of a message are stored and announced, deleted, or
-// given up.
+// settled tells whether all media of a message that have a URL are stored and announced,
+// deleted, or given up.
 func (h *Handler) settled(ctx context.Context, m store.Message) (bool, error) {
 	records, err := h.Store.ListMediaRecords(ctx, m.Account, m.SID)
 	if err != nil {
 		return false, err
 	}
-	announced := 0
+	done := 0
 	for _, record := range records {
 		if record.Announced != 0 || !record.Deleted.IsZero() {
-			announced++
+			done++
 		}
 	}
-	return announced+len(m.Failures) >= m.NumMedia, nil
+	refs := h.Store.MediaOf(m)
+	for _, ref := range refs {
+		if _, failed := m.Failures[ref.Media]; failed {
+			done++
+		}
+	}
+	return done >= len(refs), nil
 }
 
 // recall makes the record of a message whose webhook never came, or that was sent

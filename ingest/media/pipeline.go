@@ -11,12 +11,14 @@
 //
 // The media of a message do not hold each other back. One that cannot be downloaded for
 // good is a failure in the message's record and in the feed; the message's Job is tried
-// again for the others.
+// again for the others. Those that a webhook counts without a URL are one failure
+// together.
 package media
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"runtime"
@@ -104,7 +106,18 @@ func (p *Pipeline) StoreAll(ctx context.Context, try Try, m store.Message) error
 		})
 	}
 	all.Wait()
+	if first, n := p.Store.WithoutURL(m); n > 0 && m.Failures[first.Media].Job != try.Job {
+		refs, failures = append(refs, first), append(failures, withoutURL(ctx, try, first, n))
+	}
 	return errors.Join(append(errs, p.giveUp(ctx, m, refs, failures))...)
+}
+
+// withoutURL is the failure of all media together that a webhook only counts.
+func withoutURL(ctx context.Context, try Try, first store.MediaRef, n int) *store.Failure {
+	failure := failureOf(try, first, fmt.Errorf("%d media have no URL, the first is medium %d", n, first.Index))
+	failure.Reason = store.ReasonNoURL
+	zerolog.Ctx(ctx).Error().Str("reason", failure.Reason).Str("detail", failure.Detail).Msg("media failed")
+	return failure
 }
 
 // one takes one medium of an incoming message to its record, or returns why it is given

@@ -1,6 +1,12 @@
 // Package webhook reads what the provider's webhooks say: inbound messages and status
 // callbacks (https://www.twilio.com/docs/messaging/guides/webhook-request).
 //
+// # More than ten media
+//
+// Twilio passes on ten media at most. Those after the tenth that have a URL are taken
+// like the first ten: they are fetched and stored. Those that are only counted, in
+// NumMedia, are one failure together, however many they are.
+//
 // Parameters that it does not know are kept in the form and mean nothing here.
 package webhook
 
@@ -69,8 +75,8 @@ func Parse(form url.Values) (Webhook, error) {
 			return Webhook{}, fmt.Errorf("NumMedia: %.40q is not a count up to %d", n, maxMedia)
 		}
 	}
-	// More URLs than NumMedia says are taken too, and a URL that is missing becomes a
-	// medium that fails, so that no attachment is lost in silence.
+	// More URLs than NumMedia says are taken too, and URLs that are missing become a
+	// failure, so that no attachment is lost in silence.
 	for form.Has("MediaUrl" + strconv.Itoa(h.NumMedia)) {
 		h.NumMedia++
 	}
