@@ -70,7 +70,8 @@ type Applications struct {
 
 // Of is where the webhooks of a message are posted on: to whoever posted it to the
 // API, or else to the account's application, nil if it has none. That is also where the
-// callbacks of a Messaging Service would have gone.
+// callbacks of a Messaging Service would have gone. A message whose client wants to be
+// called back at this service itself has none.
 func (a Applications) Of(m store.Message) *url.URL {
 	callback := m.Form.Get("StatusCallback")
 	switch {
@@ -80,7 +81,7 @@ func (a Applications) Of(m store.Message) *url.URL {
 		return nil
 	}
 	target, err := url.Parse(callback)
-	if err != nil { // it was checked when it was posted
+	if err != nil || rest.LeadsTo(a.PublicURL, target) { // it was checked when it was posted
 		return nil
 	}
 	return target

@@ -84,6 +84,22 @@ func TestRelayedCallbacks(t *testing.T) {
 	wantEvents(t, h, sid, left...)
 }
 
+// TestCallbackToItself: nothing is signed for this service's own webhook, should a record
+// have it as the StatusCallback of its client.
+func TestCallbackToItself(t *testing.T) {
+	h := sending(t)
+	r := h.Rooms(storetest.OpenDir(t))
+	h.Twilio.Script(quiet(simulate.Outcome{}))
+	form := told()
+	form.Set("StatusCallback", h.Webhook+"?message=MM00000000000000000000000000000404")
+	sid := h.Post(form)
+	h.Next(r)
+	callback(h, r, sid, h.Message(r, sid).Outgoing.Upstream, "delivered")
+	if m := h.Message(r, sid); m.Status != "delivered" || h.Queued() != 0 {
+		t.Errorf("%s, %d jobs are queued", m.Status, h.Queued())
+	}
+}
+
 // TestCallbackBeforeAnswer: the callback of a message is worked on before the provider's
 // answer comes, which is then known already: it is sent once, and nothing moves backwards.
 func TestCallbackBeforeAnswer(t *testing.T) {

@@ -117,9 +117,7 @@ func (s *Sender) form(ctx context.Context, d *stream.Delivery, m store.Message) 
 	for _, medium := range media {
 		form.Add("MediaUrl", medium.URL)
 	}
-	callback := s.PublicURL.JoinPath(webhook.Path)
-	callback.RawQuery = url.Values{webhook.MessageParameter: {m.SID.String()}}.Encode()
-	form.Set("StatusCallback", callback.String()+webhook.RetryFragment)
+	form.Set("StatusCallback", webhook.CallbackURL(s.PublicURL, s.Store, m.Account, m.SID))
 	if form.Get("ValidityPeriod") != "" {
 		left := max(time.Until(validUntil(d, m)), time.Second)
 		form.Set("ValidityPeriod", strconv.Itoa(int(left.Seconds())))

@@ -137,9 +137,11 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (q queued, e
 	if err != nil {
 		return q, &refusal{http.StatusBadRequest, err.Error()}
 	}
-	about, err := subject(r, hook)
-	if err != nil {
-		return q, err
+	about := hook.Message
+	if r.Method == http.MethodPost { // the query of a GET is its form
+		if about, err = hook.Subject(rc.Store, r.URL.Query()); err != nil {
+			return q, &refusal{http.StatusBadRequest, err.Error()}
+		}
 	}
 	if q.job = hook.Job(rc.Store); about != hook.Message {
 		q.job = hook.StatusJob(about)
@@ -162,21 +164,6 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (q queued, e
 		q.forward = job
 	}
 	return q, err
-}
-
-// subject is the message here that a webhook is about. That of a status callback may
-// be named by its URL: the provider was given that with the message, and all of it is
-// signed. Any other webhook is about the message that the provider names.
-func subject(r *http.Request, hook webhook.Webhook) (store.MessageSID, error) {
-	name := r.URL.Query().Get(webhook.MessageParameter)
-	if name == "" || r.Method != http.MethodPost {
-		return hook.Message, nil
-	}
-	about, err := store.ParseMessageSID(name)
-	if err != nil || hook.Status == "" {
-		return about, &refusal{http.StatusBadRequest, "the query names no message that a status is about"}
-	}
-	return about, nil
 }
 
 // slowDown answers what was not signed the later the more of it comes from one

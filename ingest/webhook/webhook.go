@@ -11,9 +11,11 @@
 package webhook
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -28,9 +30,12 @@ import (
 // not refused, only absurd ones are.
 const maxMedia = 1000
 
-// MessageParameter names, in the query of the URL that a status callback comes to, the
-// message here that it is about.
-const MessageParameter = "message"
+// In the query of the URL that a status callback comes to: the message here that it is
+// about, and the proof that the URL was made here.
+const (
+	messageParameter = "message"
+	keyParameter     = "key"
+)
 
 // Path is where webhooks come in, below the public origin.
 const Path = "webhooks/twilio"
@@ -39,6 +44,14 @@ const Path = "webhooks/twilio"
 // to five times within its 15 s (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
 // Only the fragment of the URL that Twilio is given can say so; Twilio never sends it.
 const RetryFragment = "#rc=5&rp=all"
+
+// CallbackURL is where the provider's status callbacks about a message come to, which it
+// has under another SID.
+func CallbackURL(origin *url.URL, s *store.Store, account store.AccountSID, message store.MessageSID) string {
+	callback := origin.JoinPath(Path)
+	callback.RawQuery = url.Values{messageParameter: {message.String()}, keyParameter: {s.CallbackKey(account, message)}}.Encode()
+	return callback.String() + RetryFragment
+}
 
 // Webhook is what a form says.
 type Webhook struct {
@@ -95,6 +108,23 @@ func ParseJob(job stream.Job) (Webhook, error) {
 		return Webhook{}, job.Unreadable(err)
 	}
 	return h, nil
+}
+
+// Subject is the message here that the webhook is about. That of a status callback may be
+// named by the URL that it came to, see [CallbackURL], of which query is the query. Any
+// other webhook is about the message that the provider names.
+//
+// A URL without a key names nothing: whoever posts messages here may have given it to
+// be called back at. A wrong key is an error.
+func (h Webhook) Subject(s *store.Store, query url.Values) (store.MessageSID, error) {
+	if !query.Has(keyParameter) {
+		return h.Message, nil
+	}
+	about, err := store.ParseMessageSID(query.Get(messageParameter))
+	if err != nil || h.Status == "" || !hmac.Equal([]byte(query.Get(keyParameter)), []byte(s.CallbackKey(h.Account, about))) {
+		return h.Message, errors.New("the query names no message that a status is about")
+	}
+	return about, nil
 }
 
 // Fingerprint hashes what makes two webhooks of one MessageSid the same message: a

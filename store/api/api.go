@@ -56,7 +56,9 @@ type Options struct {
 	Feed    *feed.Feed
 	Keys    *rest.Keys
 	Links   link.Signer
-	Log     zerolog.Logger
+	// PublicURL is the origin of this service: no status callback may lead there.
+	PublicURL *url.URL
+	Log       zerolog.Logger
 
 	// Full, if set, tells that nothing can be queued now.
 	Full func() bool

@@ -71,7 +71,8 @@ func newHouse(t *testing.T, mediaAuth string) *house {
 	}
 	server := httptest.NewServer(api.New(api.Options{
 		Store: h.store, Streams: streams, Feed: feed.New(h.store, streams), MediaAuth: mediaAuth, Links: link.New([]byte("secret")),
-		Keys: rest.NewKeys(map[string][]string{account: {"old", token}, other: {token}}, keys), Log: zerolog.New(zerolog.SyncWriter(h.log)),
+		PublicURL: &url.URL{Scheme: "https", Host: "mms.example.com"},
+		Keys:      rest.NewKeys(map[string][]string{account: {"old", token}, other: {token}}, keys), Log: zerolog.New(zerolog.SyncWriter(h.log)),
 	}))
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	h.origin = server.URL

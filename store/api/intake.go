@@ -59,6 +59,9 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, p path) error {
 	if err := checkMessage(form); err != nil {
 		return err
 	}
+	if err := a.checkCallback(form.Get("StatusCallback")); err != nil {
+		return err
+	}
 	if a.Full != nil && a.Full() {
 		return rest.Unavailable()
 	}
@@ -231,13 +234,23 @@ func isHTTP(address string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
 }
 
-func checkOptions(form url.Values) error {
-	if callback := form.Get("StatusCallback"); callback != "" {
-		u, err := url.Parse(callback)
-		if err != nil || !isHTTP(callback) || strings.Contains(u.Hostname(), "_") {
-			return rest.Refused(21609, "The 'StatusCallback' URL is not a valid URL.")
-		}
+// checkCallback refuses a status callback that cannot be posted, and one that leads to
+// this service itself.
+func (a *api) checkCallback(address string) error {
+	if address == "" {
+		return nil
 	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || !isHTTP(address) || strings.Contains(u.Hostname(), "_"):
+		return rest.Refused(21609, "The 'StatusCallback' URL is not a valid URL.")
+	case rest.LeadsTo(a.PublicURL, u):
+		return rest.Refused(21609, "The 'StatusCallback' URL leads to this service itself.")
+	}
+	return nil
+}
+
+func checkOptions(form url.Values) error {
 	if validity := form.Get("ValidityPeriod"); validity != "" {
 		if n, err := strconv.Atoi(validity); err != nil || n < 1 || n > maxValidity {
 			return rest.BadRequest(fmt.Sprintf("ValidityPeriod must be from 1 to %d.", maxValidity))

@@ -61,7 +61,7 @@ func (s *service) health() *health.Checker {
 // embedded queue is full.
 func (s *service) mediaAPI() http.Handler {
 	o := api.Options{
-		Store: s.objects.records, Streams: s.queue.streams, Feed: s.feed(), Keys: s.keys, Links: link.New(s.Secret), Log: s.log,
+		Store: s.objects.records, Streams: s.queue.streams, Feed: s.feed(), Keys: s.keys, Links: link.New(s.Secret), PublicURL: s.PublicURL, Log: s.log,
 		MediaAuth: s.MediaAuth, Presign: s.objects.presign, Full: s.queueFull(),
 	}
 	if s.ForwardReply {

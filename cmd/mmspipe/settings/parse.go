@@ -116,7 +116,7 @@ func (s Settings) parseForward(c *service.Config, m *mistakes) {
 		return
 	}
 	if !strings.HasPrefix(s.Forward, "AC") {
-		all, err := parseApplication(s.Forward)
+		all, err := s.parseApplication(s.Forward, c.PublicURL)
 		m.check("forward", err)
 		for account := range c.Accounts {
 			c.Forward[account] = all
@@ -136,17 +136,21 @@ func (s Settings) parseForward(c *service.Config, m *mistakes) {
 		if c.Forward[account] != nil {
 			m.check("forward", fmt.Errorf("entry %d: %s is repeated", i+1, account))
 		}
-		if c.Forward[account], err = parseApplication(address); err != nil {
+		if c.Forward[account], err = s.parseApplication(address, c.PublicURL); err != nil {
 			m.check("forward", fmt.Errorf("entry %d, %s: %w", i+1, account, err))
 		}
 	}
 }
 
-// parseApplication reads a URL that webhooks are posted to.
-func parseApplication(s string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimSpace(s))
+// parseApplication reads a URL that webhooks are posted to. It may lead neither to the
+// public origin, nil if that is not set, nor to the listener.
+func (s Settings) parseApplication(address string, public *url.URL) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSpace(address))
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("it is not a URL such as https://app.example.com/sms")
+	}
+	if rest.LeadsTo(&url.URL{Host: s.Listen}, u) || public != nil && rest.LeadsTo(public, u) {
+		return nil, errors.New("it leads to mmspipe itself")
 	}
 	return u, nil
 }

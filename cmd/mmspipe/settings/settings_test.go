@@ -32,10 +32,13 @@ func TestForwardSetting(t *testing.T) {
 		{"http://user:SECRET@app.example.com/sms?a=1,2=3", 2, nil},
 		{a + "=https://app.example.com/sms?a=b", 1, nil},
 		{a + "=https://one.example.com, " + b + "=https://two.example.com", 2, nil},
+		{"http://127.0.0.1:3000/sms", 2, nil},
+		{"https://user:SECRET@MMS.example.com.:443/webhooks/twilio", 0, []string{"leads to mmspipe itself"}},
+		{a + "=http://localhost:8080/webhooks/twilio", 0, []string{"entry 1", "leads to mmspipe itself"}},
 		{"app.example.com/SECRET", 0, []string{"not a URL"}},
 		{a + "=nowhere/SECRET," + stranger + "=https://app.example.com,AC1=SECRET," + a, 0, []string{"entry 1", "entry 2", "entry 3", "entry 4"}},
 	} {
-		s, err := From("--accounts="+a+":one,"+b+":two", "--forward="+c.forward)
+		s, err := From("--accounts="+a+":one,"+b+":two", "--forward="+c.forward, "--public-url=https://mms.example.com")
 		if err != nil {
 			t.Fatal(err)
 		}
