@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 
 	"mmspipe/ingest/signature"
 	"mmspipe/store"
@@ -46,6 +47,9 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, []byte, error
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, nil, &refusal{http.StatusRequestEntityTooLarge, "the body is over 256 KiB"}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, nil, errSlow
 	}
 	if err != nil {
 		return nil, nil, &refusal{http.StatusBadRequest, "the body could not be read"}

@@ -74,6 +74,10 @@ func (r *refusal) Error() string { return r.reason }
 // cause.
 var errForbidden = &refusal{http.StatusForbidden, "the signature does not match"}
 
+// errSlow answers a webhook whose body did not come in time. Nobody knows whether it was
+// signed.
+var errSlow = &refusal{http.StatusRequestTimeout, "the body came too slowly"}
+
 // errFull says that nothing is queued now because there is no room on disk.
 var errFull = errors.New("the disk of the queue is full")
 
@@ -129,6 +133,10 @@ func writeAnswer(w http.ResponseWriter, a forward.Answer) {
 func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (q queued, err error) {
 	// 1. Who sent it? Nothing else is looked at before that is known.
 	account, form, err := rc.admit(w, r)
+	if err == errSlow { //nolint:errorlint // it is never wrapped
+		w.Header().Set("Connection", "close")
+		return q, err
+	}
 	if err != nil {
 		return q, rc.slowDown(w, r, err)
 	}

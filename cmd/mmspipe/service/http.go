@@ -13,6 +13,7 @@ import (
 
 	"mmspipe/cmd/mmspipe/health"
 	"mmspipe/cmd/mmspipe/operator"
+	"mmspipe/cmd/mmspipe/service/admission"
 	"mmspipe/ingest/webhook"
 	"mmspipe/store/api"
 	"mmspipe/store/link"
@@ -88,8 +89,10 @@ func (s *service) process() (operator.Process, error) {
 // startServer answers requests on l until it is stopped. Requests' contexts end
 // with ctx, so that streams which never end by themselves do.
 func (s *service) startServer(ctx context.Context, name string, l net.Listener, handler http.Handler) {
+	gate := admission.New(admission.Options{})
 	server := &http.Server{
-		Handler:           handler,
+		Handler:           gate.Handler(handler),
+		ConnState:         gate.ConnState,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second, // Twilio's own time for a webhook
