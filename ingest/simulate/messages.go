@@ -208,6 +208,24 @@ func (s *Simulator) fetchAccount(c call) answer {
 	}}
 }
 
+// fetchBalance shows an account that has not paid (api.v2010.account.balance).
+func (s *Simulator) fetchBalance(call) answer {
+	return answer{status: http.StatusOK, body: map[string]string{"account_sid": s.o.Account, "balance": "0.00", "currency": "USD"}}
+}
+
+// createFeedback takes what a client says of a message, and keeps nothing of it
+// (api.v2010.account.message.message_feedback).
+func (s *Simulator) createFeedback(c call) answer {
+	if s.messages[c.message] == nil {
+		return notFound(c.path)
+	}
+	now := date(time.Now())
+	return answer{status: http.StatusCreated, body: map[string]string{
+		"account_sid": s.o.Account, "date_created": now, "date_updated": now, "message_sid": c.message,
+		"outcome": c.form.Get("Outcome"), "uri": c.path,
+	}}
+}
+
 // listNumbers shows of phone numbers what concerns messages.
 func (s *Simulator) listNumbers(c call) answer {
 	numbers := map[string]Number{}

@@ -18,6 +18,8 @@ type Operation string
 const (
 	FetchAccount            Operation = "FetchAccount"
 	ListIncomingPhoneNumber Operation = "ListIncomingPhoneNumber"
+	FetchBalance            Operation = "FetchBalance"
+	CreateMessageFeedback   Operation = "CreateMessageFeedback"
 	CreateMessage           Operation = "CreateMessage"
 	ListMessage             Operation = "ListMessage"
 	FetchMessage            Operation = "FetchMessage"
@@ -38,6 +40,8 @@ type route struct {
 var routes = map[string]route{
 	"GET /":                      {FetchAccount, (*Simulator).fetchAccount},
 	"GET /IncomingPhoneNumbers":  {ListIncomingPhoneNumber, (*Simulator).listNumbers},
+	"GET /Balance":               {FetchBalance, (*Simulator).fetchBalance},
+	"POST /Messages/*/Feedback":  {CreateMessageFeedback, (*Simulator).createFeedback},
 	"POST /Messages":             {CreateMessage, (*Simulator).createMessage},
 	"GET /Messages":              {ListMessage, (*Simulator).listMessages},
 	"GET /Messages/*":            {FetchMessage, (*Simulator).fetchMessage},

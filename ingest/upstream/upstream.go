@@ -1,5 +1,5 @@
 // Package upstream asks the provider's REST API for what it knows of messages and
-// media, deletes its copies, and posts messages.
+// media, deletes its copies, posts messages, and passes on what is asked of it by others.
 //
 // It is not twilio-go, whose requests cannot be cancelled by a context, and which
 // fetches pages ahead in a goroutine that nobody can stop.
@@ -63,6 +63,7 @@ type Client struct {
 	accounts map[store.AccountSID][]string
 	client   *http.Client
 	sender   *http.Client
+	passing  *http.Transport // of what is passed through
 	limit    *rate.Limiter
 }
 
@@ -78,8 +79,9 @@ func New(origin *url.URL, accounts map[store.AccountSID][]string) *Client {
 			Transport:     &http.Transport{IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		sender: sender(),
-		limit:  rate.NewLimiter(perSecond, perSecond),
+		sender:  sender(),
+		passing: &http.Transport{IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, ResponseHeaderTimeout: timeout, DisableCompression: true},
+		limit:   rate.NewLimiter(perSecond, perSecond),
 	}
 }
 

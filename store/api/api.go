@@ -21,6 +21,13 @@
 // answered 502 by itself, as is content whose size is not what its record says. DELETE
 // removes both.
 //
+// # What is passed through
+//
+// Where [Options].PassThrough is set, requests for other resources of an account are
+// answered by it: for whoever may use the account, and with a key that may only read, for
+// GET and HEAD. Nothing of messages is passed through but their Feedback, in no spelling
+// of a path, and what holds secrets of an account only for its own token.
+//
 // # What is served
 //
 // Bytes of strangers. They are sent with a type that was told from themselves, in
@@ -69,6 +76,9 @@ type Options struct {
 	// Presign, if set, makes the signed links to a blob where the object store
 	// serves it itself.
 	Presign func(ctx context.Context, key string, ttl time.Duration, contentType, disposition string) (*url.URL, error)
+	// PassThrough, if set, answers for the resources of the provider's API that are not
+	// served here.
+	PassThrough PassThrough
 	// MediaWait is how long the content of a medium is waited for while its message
 	// is being worked on: for those who are told its URL before it is stored.
 	MediaWait time.Duration
@@ -109,13 +119,18 @@ func (a *api) logged(h handler) http.Handler {
 		}
 		line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", counted.status).
 			Int64("bytes", counted.bytes).Dur("ms", time.Since(start)).Msg("request")
+		if errors.Is(err, http.ErrAbortHandler) { // or the client would take half an answer for a whole one
+			panic(http.ErrAbortHandler)
+		}
 	})
 }
 
 // recovered turns a panic into an error.
 func recovered(h handler, w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p == http.ErrAbortHandler {
+			err = fmt.Errorf("the answer broke off: %w", http.ErrAbortHandler)
+		} else if p != nil {
 			err = fmt.Errorf("%w: panic: %v\n%s", rest.Internal(), p, debug.Stack())
 		}
 	}()
@@ -159,6 +174,8 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, ok := parsePath(r.URL.Path)
 	switch {
+	case !ok && a.PassThrough != nil:
+		return a.passThrough(w, r)
 	case !ok:
 		return rest.NotFound(r)
 	case p.suffix == ".csv" || p.suffix == ".html": // of older versions of the provider's API

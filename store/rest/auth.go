@@ -47,6 +47,7 @@ func ParseAPIKeys(s string) ([]APIKey, error) {
 type Identity struct {
 	Account string // or Operator
 	Write   bool
+	Owner   bool // it has the account's own token, not a key
 }
 
 // MayUse tells whether the identity may use an account.
@@ -89,7 +90,7 @@ func (k *Keys) Authenticate(r *http.Request) (Identity, error) {
 func (k *Keys) check(user, password string) (identity Identity, ok bool) {
 	for _, token := range k.accounts[user] {
 		if equal(token, password) {
-			identity, ok = Identity{Account: user, Write: true}, true
+			identity, ok = Identity{Account: user, Write: true, Owner: true}, true
 		}
 	}
 	for _, key := range k.keys {

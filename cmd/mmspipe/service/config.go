@@ -32,6 +32,7 @@ type Config struct {
 
 	Upstream       *url.URL // origin of the provider's API
 	Relay          bool     // send outgoing messages when they are ready
+	PassThrough    bool     // other resources than messages go to it
 	DeleteUpstream bool     // delete the provider's copies after [operator.UpstreamGrace]
 	FetchAllow     []guard.Allow
 	MaxMedia       int64 // bytes of a medium at most

@@ -68,6 +68,9 @@ func (s *service) mediaAPI() http.Handler {
 	if s.ForwardReply {
 		o.MediaWait = mediaWait
 	}
+	if s.PassThrough {
+		o.PassThrough = s.twilio.PassThrough
+	}
 	return api.New(o)
 }
 

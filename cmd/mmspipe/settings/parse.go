@@ -79,6 +79,7 @@ func (s Settings) Parse() (service.Config, Log, error) {
 func (s Settings) parseMedia(c *service.Config, m *mistakes) {
 	c.Upstream = parsed(m, "upstream", s.Upstream, parseOrigin)
 	c.Relay = parsed(m, "relay", s.Relay, parseBool)
+	c.PassThrough = parsed(m, "pass-through", s.PassThrough, parseBool)
 	c.DeleteUpstream = parsed(m, "delete-upstream", s.DeleteUpstream, parseBool)
 	c.FetchAllow = parsed(m, "fetch-allow", s.FetchAllow, guard.Parse)
 	c.MaxMedia = parsed(m, "max-media", s.MaxMedia, atLeast(minMedia, ParseBytes))

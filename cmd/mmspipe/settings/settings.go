@@ -47,6 +47,7 @@ type Settings struct {
 
 	Upstream       string `setting:"" group:"Media" default:"https://api.twilio.com" placeholder:"ORIGIN" help:"The provider's API."`
 	Relay          string `setting:"" group:"Media" default:"no" placeholder:"yes|no" help:"Send outgoing messages through the provider when they are ready. The provider reads their media here, under --public-url. Without it they stay queued, and mms.ready says what another sender needs."`
+	PassThrough    string `setting:"" group:"Media" default:"no" placeholder:"yes|no" help:"Pass requests for all other resources of an account, such as its numbers and calls, on to the provider's API, with the account's token."`
 	DeleteUpstream string `setting:"" group:"Media" default:"no" placeholder:"yes|no" help:"Delete the provider's copy of a medium a day after it came. What is stored here is read again before, and must be good."`
 	FetchAllow     string `setting:"" group:"Media" placeholder:"CIDR:PORT,…" help:"Addresses to download from although they are private, or on another port than 80 and 443."`
 	MaxMedia       string `setting:"" group:"Media" default:"32MiB" placeholder:"BYTES" help:"The largest medium that is downloaded."`
