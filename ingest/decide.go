@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func decide(err error, attempt int) (verb, time.Duration) {
 		return strongest, longest
 	case *Later:
 		if e.turn {
-			return wait, backoff(turnFirst, turnMost, attempt)
+			return wait, cmp.Or(e.Delay, backoff(turnFirst, turnMost, attempt))
 		}
 		return retry, e.Delay
 	case *fetch.Error, *upstream.Error:
@@ -100,6 +101,12 @@ func (e *Later) Unwrap() error { return e.Err }
 // at again soon, and less often the longer it waits.
 func NotYet(why string) error {
 	return &Later{Err: fmt.Errorf("not its turn yet: %s", why), turn: true}
+}
+
+// NotBefore says that a Job waits for a time, and why. It is not looked at again before
+// then.
+func NotBefore(at time.Time, why string) error {
+	return &Later{Delay: max(time.Until(at), time.Millisecond), Err: fmt.Errorf("not before %s: %s", at.Format(time.RFC3339), why), turn: true}
 }
 
 // RetryDelay is the delay before the delivery that follows a Job's attempt-th: twice as

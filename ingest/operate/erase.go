@@ -70,8 +70,8 @@ func (o *Operator) eraseNumber(ctx context.Context, account store.AccountSID, nu
 	return o.Store.EraseQuarantined(ctx, account, number)
 }
 
-// EraseBefore removes all messages of an account that were received before a time. It
-// calls seen after each.
+// EraseBefore removes all messages of an account that were received, or were to be sent,
+// before a time. It calls seen after each.
 func (o *Operator) EraseBefore(ctx context.Context, account store.AccountSID, limit time.Time, seen func(Erased)) (Erased, error) {
 	var sum Erased
 	err := o.eraseAll(ctx, store.MessageQuery{Account: account, Before: limit}, "", false, &sum, func() { seen(sum) })
@@ -111,6 +111,9 @@ func (o *Operator) eraseAll(ctx context.Context, q store.MessageQuery, counted s
 			sum.Damaged++
 		} else if err != nil {
 			return err
+		}
+		if !q.Before.IsZero() && !found.Message.Due().Before(q.Before) {
+			continue // it is scheduled, or has just been sent
 		}
 		if dryRun && counted != "" && o.Store.Region.Normal(found.Message.From) == counted {
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -230,7 +231,8 @@ func TestEraseCost(t *testing.T) {
 	}
 }
 
-// TestRetention: what is older than the limit goes, what is younger stays.
+// TestRetention: what is older than the limit goes, what is younger stays, and so does what
+// is still to be sent.
 func TestRetention(t *testing.T) {
 	h := ingesttest.New(t)
 	bucket := dir(t)
@@ -239,6 +241,12 @@ func TestRetention(t *testing.T) {
 	old := h.Send(simulate.Message{From: erasedNumber, To: erasedNumber, Media: jpeg()})
 	h.AwaitStored(r, old)
 	h.Eventually("the queue is empty", func() bool { return h.Queued() == 0 })
+	planned := store.NewOutgoing(h.Account, store.NewMessageSID(false), url.Values{
+		"To": {otherNumber}, "SendAt": {time.Now().Add(time.Hour).Format(time.RFC3339)},
+	}, time.Now())
+	if _, _, err := r.Store.CreateMessage(t.Context(), planned); err != nil {
+		t.Fatal(err)
+	}
 	limit := time.Now()
 	young := h.Send(simulate.Message{From: otherNumber, To: otherNumber, Media: jpeg()})
 	h.AwaitStored(r, young)
@@ -249,6 +257,9 @@ func TestRetention(t *testing.T) {
 	h.NoTrace(t, bucket, erasedNumber, old.MessageSID)
 	if record, err := r.Store.Media(t.Context(), ingesttest.IDs(t, young, 0)); err != nil || !record.Deleted.IsZero() {
 		t.Errorf("the younger one: %+v, %v", record, err)
+	}
+	if m, err := r.Store.Message(t.Context(), h.Account, planned.SID); err != nil || !m.Deleted.IsZero() {
+		t.Errorf("the one that is scheduled: %+v, %v", m, err)
 	}
 	if orphans := storetest.Audit(t, bucket); len(orphans) > 0 {
 		t.Errorf("blobs without a record: %v", orphans)

@@ -5,6 +5,12 @@
 // A message is posted to the provider at most once; see [Sender]. What keeps it from
 // leaving becomes its failure, with one of Twilio's codes, which its client is told.
 //
+// # When it leaves
+//
+// A message with a SendAt is prepared at once, and its Job waits in the queue until then:
+// over restarts, and without asking the provider. What its client does to it meanwhile, to
+// cancel or delete it, is decided by its record alone.
+//
 // # What leaves
 //
 // The media are fetched and stored first. Their pictures share the bytes that the
@@ -16,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"mmspipe/ingest"
 	"mmspipe/ingest/removal"
@@ -63,6 +70,9 @@ func (h *Handler) Handle(ctx context.Context, d *stream.Delivery) error {
 // Replay does the work of a message again that a client posted.
 func (h *Handler) Replay(ctx context.Context, d *stream.Delivery, m store.Message) error {
 	var err error
+	if d.Cancels() {
+		return h.conclude(ctx, d, m, h.cancel(ctx, m))
+	}
 	if d.SendsAgain() {
 		m, err = h.sendAgain(ctx, d, m)
 	}
@@ -108,12 +118,18 @@ func (h *Handler) advance(ctx context.Context, d *stream.Delivery, m store.Messa
 	if m.Final() {
 		return m, h.repair(ctx, d, m)
 	}
-	// 3. Its media are fetched, fitted and stored, and announced as ready.
+	// 3. Its media are fetched, fitted and stored, and announced as ready when it is time.
 	if m.Outgoing.Ready == 0 || d.Kind == stream.Replay {
 		if m, err = h.route(ctx, m); err != nil {
 			return m, err
 		}
 		if err := h.Preparer.Prepare(ctx, d, m); err != nil {
+			return m, err
+		}
+		if time.Now().Before(m.SendAt()) {
+			return m, waitFor(d, m)
+		}
+		if m, err = h.release(ctx, m); err != nil || m.Final() {
 			return m, err
 		}
 		if m, err = h.ready(ctx, d, m); err != nil {
@@ -155,7 +171,7 @@ func (h *Handler) ready(ctx context.Context, d *stream.Delivery, m store.Message
 	if err != nil {
 		return m, err
 	}
-	m, err = h.Feed.Announce(ctx, m, feed.Ready(m, d.Queued, media, h.Sender != nil))
+	m, err = h.Feed.Announce(ctx, m, feed.Ready(m, dueSince(d, m), media, h.Sender != nil))
 	if err == nil {
 		zerolog.Ctx(ctx).Info().Str("profile", m.Outgoing.Profile).Int("media", len(media)).Msg("ready")
 	}

@@ -233,7 +233,7 @@ func downloadCode(reason fetch.Reason) int {
 // expiry is when a message is given up that is not ready by then: at the end of its
 // validity period, if that is before what is tried for is given up in general.
 func (p *Preparer) expiry(d *stream.Delivery, m store.Message) time.Time {
-	return d.Queued.Add(min(validityOf(m), p.GiveUp))
+	return dueSince(d, m).Add(min(validityOf(m), p.GiveUp))
 }
 
 // metered is where a medium is downloaded to, as long as its message may have more.

@@ -93,12 +93,12 @@ func (s *Sender) Send(ctx context.Context, d *stream.Delivery, m store.Message) 
 }
 
 // validUntil is when a message's validity period ends, counted from when it was posted
-// here, or from when somebody wanted it sent again.
+// here or was to be sent, or from when somebody wanted it sent again.
 func validUntil(d *stream.Delivery, m store.Message) time.Time {
 	if d.Kind == stream.Replay {
 		return d.Queued.Add(validityOf(m))
 	}
-	return m.DateCreated.Add(validityOf(m))
+	return m.Due().Add(validityOf(m))
 }
 
 // form is what the provider is posted: all that the client posted, but for the
@@ -109,6 +109,8 @@ func (s *Sender) form(ctx context.Context, d *stream.Delivery, m store.Message) 
 		form[name] = slices.Clone(values)
 	}
 	form.Del("AccountSid") // it is in the path
+	form.Del("SendAt")     // that is now
+	form.Del("ScheduleType")
 	media, err := s.Links.Of(ctx, m)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,11 @@ const (
 	// message that has none (twilio_api_v2010.json, CreateMessage).
 	maxValidity = 36_000
 
+	// minSchedule and maxSchedule are how far ahead a SendAt may be
+	// (https://www.twilio.com/docs/api/errors/35114).
+	minSchedule = 300 * time.Second
+	maxSchedule = 35 * 24 * time.Hour
+
 	// intakeTimeout is how long a message waits to be queued and recorded. Twilio's
 	// own libraries give up after 10 s or later.
 	intakeTimeout = 8 * time.Second
@@ -171,7 +176,7 @@ func checkMessage(form url.Values) error {
 			return rest.BadRequest(fmt.Sprintf("Parameter %.40q is given more than once.", name))
 		}
 	}
-	for _, check := range []func(url.Values) error{checkParties, checkContent, checkMedia, checkOptions} {
+	for _, check := range []func(url.Values) error{checkParties, checkContent, checkMedia, checkOptions, checkSchedule} {
 		if err := check(form); err != nil {
 			return err
 		}
@@ -256,15 +261,35 @@ func checkOptions(form url.Values) error {
 			return rest.BadRequest(fmt.Sprintf("ValidityPeriod must be from 1 to %d.", maxValidity))
 		}
 	}
-	if at := form.Get("SendAt"); at != "" {
-		if _, err := time.Parse(time.RFC3339, at); err != nil {
-			return rest.BadRequest("Invalid date value.")
-		}
-	}
 	for _, name := range slices.Sorted(maps.Keys(form)) {
 		if pattern := typed[name]; pattern != nil && form.Get(name) != "" && !pattern.MatchString(form.Get(name)) {
 			return rest.BadRequest(fmt.Sprintf("Invalid %s value.", name))
 		}
+	}
+	return nil
+}
+
+// checkSchedule checks when a message is to be sent. What cannot be scheduled is refused:
+// the provider sends some of it at once
+// (https://www.twilio.com/docs/messaging/features/message-scheduling).
+func checkSchedule(form url.Values) error {
+	sendAt, fixed := form.Get("SendAt"), form.Get("ScheduleType") != ""
+	if sendAt == "" && !fixed {
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, sendAt)
+	ahead := time.Until(at)
+	switch {
+	case sendAt == "":
+		return rest.Refused(35111, "SendAt timestamp is missing.")
+	case err != nil:
+		return rest.BadRequest("Invalid date value.")
+	case !fixed:
+		return rest.Refused(35126, "The ScheduleType must be 'fixed'.")
+	case form.Get("MessagingServiceSid") == "":
+		return rest.Refused(35118, "MessagingServiceSid is required to schedule a message.")
+	case ahead < minSchedule || ahead > maxSchedule:
+		return rest.Refused(35114, "SendAt time must be between 300 seconds and 35 days (3024000 seconds) in the future, inclusive.")
 	}
 	return nil
 }

@@ -259,15 +259,18 @@ func (a *api) older(ctx context.Context, q store.MessageQuery, n int, admit func
 // underWay are the statuses of an outgoing message that is not sent yet.
 var underWay = []string{"accepted", "scheduled", "queued", "sending"}
 
-// updateMessage is POST …/Messages/{MM}: an empty Body takes the text away.
+// updateMessage is POST …/Messages/{MM}: Status=canceled cancels what is scheduled, and
+// an empty Body takes the text away.
 func (a *api) updateMessage(w http.ResponseWriter, r *http.Request, p path, m store.Message) error {
 	form, err := readForm(w, r)
 	if err != nil {
 		return err
 	}
 	switch {
+	case form.Get("Status") == "canceled":
+		return a.cancel(w, r, p, m)
 	case form.Get("Status") != "":
-		return rest.BadRequest("Only a message that is scheduled can be canceled, and none is.")
+		return rest.BadRequest("A Status can only be made canceled.")
 	case !form.Has("Body") || form.Get("Body") != "":
 		return rest.BadRequest("A Body can only be made empty.")
 	case m.Outgoing != nil && slices.Contains(underWay, m.Status):
@@ -293,6 +296,29 @@ func (a *api) updateMessage(w http.ResponseWriter, r *http.Request, p path, m st
 	}
 	if err := a.Store.RedactQuarantined(r.Context(), m.Account, m.SID); err != nil {
 		return err
+	}
+	return rest.Write(w, r, http.StatusOK, messageOf(m, p.suffix))
+}
+
+// cancel cancels a message that is scheduled. The Job comes first: it does the same, and
+// tells the client, whatever happens here. Of a message that is not scheduled any more
+// it finds nothing to do.
+func (a *api) cancel(w http.ResponseWriter, r *http.Request, p path, m store.Message) error {
+	refused := rest.Refused(30409, "This message cannot be canceled.") // https://www.twilio.com/docs/api/errors/30409
+	if m.Status != "scheduled" && m.Status != "canceled" {
+		return refused
+	}
+	if _, err := a.Streams.PublishJob(r.Context(), stream.NewCancel(m.Account, m.SID)); err != nil {
+		return err
+	}
+	m, err := a.Store.CancelMessage(r.Context(), m.Account, m.SID, time.Now().UTC())
+	switch {
+	case err != nil:
+		return err
+	case !m.Deleted.IsZero():
+		return rest.NotFound(r)
+	case m.Status != "canceled": // it is on its way just now
+		return refused
 	}
 	return rest.Write(w, r, http.StatusOK, messageOf(m, p.suffix))
 }

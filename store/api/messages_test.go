@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mmspipe/store"
 	"mmspipe/store/api"
@@ -45,11 +46,15 @@ func good() url.Values {
 	return url.Values{"To": {"+15558675310"}, "From": {"+15005550006"}, "Body": {"hello"}, "MediaUrl": {"https://example.com/a.jpg"}}
 }
 
+// inFuture is a time from now, as SDKs write it.
+func inFuture(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
+
 // TestRefused: each mistake has the provider's code, in JSON and XML, and nothing
 // is queued or stored.
 func TestRefused(t *testing.T) {
 	h := newHouse(t, "public")
-	long := strings.Repeat("é", 1601)
+	const service = "MG0123456789abcdef0123456789abcdef"
+	long, soon := strings.Repeat("é", 1601), inFuture(time.Hour)
 	for _, c := range []struct {
 		name   string
 		code   int
@@ -87,6 +92,13 @@ func TestRefused(t *testing.T) {
 		{"To twice", 20001, url.Values{"To": {"+15558675310", "+15558675311"}}},
 		{"content malformed", 20001, url.Values{"ContentSid": {"HX1"}}},
 		{"not a boolean", 20001, url.Values{"SendAsMms": {"yes"}}},
+		{"scheduled without a type", 35126, url.Values{"SendAt": {soon}, "MessagingServiceSid": {service}}},
+		{"scheduled without a time", 35111, url.Values{"ScheduleType": {"fixed"}, "MessagingServiceSid": {service}}},
+		{"scheduled without a service", 35118, url.Values{"ScheduleType": {"fixed"}, "SendAt": {soon}}},
+		{"scheduled too early", 35114, url.Values{"ScheduleType": {"fixed"}, "SendAt": {inFuture(4 * time.Minute)}, "MessagingServiceSid": {service}}},
+		{"scheduled in the past", 35114, url.Values{"ScheduleType": {"fixed"}, "SendAt": {inFuture(-time.Hour)}, "MessagingServiceSid": {service}}},
+		{"scheduled too late", 35114, url.Values{"ScheduleType": {"fixed"}, "SendAt": {inFuture(36 * 24 * time.Hour)}, "MessagingServiceSid": {service}}},
+		{"another schedule", 20001, url.Values{"ScheduleType": {"optimize"}, "SendAt": {soon}, "MessagingServiceSid": {service}}},
 		{"date malformed", 20001, url.Values{"SendAt": {"tomorrow"}}},
 	} {
 		form := good()
@@ -373,6 +385,54 @@ func TestRedactAndDelete(t *testing.T) {
 	}
 	if deletion, err := job.Deletion(); err != nil || job.Kind != stream.Delete || !deletion.Message || len(deletion.Media) != 2 {
 		t.Errorf("%s job of %+v, %v", job.Kind, deletion, err)
+	}
+}
+
+// TestSchedule: a message that is scheduled is answered so, and can be canceled as long as
+// it is, which queues that its client is told. Doing it again changes nothing.
+func TestSchedule(t *testing.T) {
+	h := newHouse(t, "public")
+	form := good()
+	form.Set("MessagingServiceSid", "MG0123456789abcdef0123456789abcdef")
+	form.Set("ScheduleType", "fixed")
+	form.Set("SendAt", inFuture(time.Hour))
+	var m struct{ SID, Status string }
+	post := func(path string, form url.Values, change func(*http.Request), want int) (code int) {
+		t.Helper()
+		response, body := h.post(path, form, change)
+		var e struct{ Code int }
+		var answer any = &m
+		if want >= 400 {
+			answer = &e
+		}
+		if err := json.Unmarshal([]byte(body), answer); err != nil || response.StatusCode != want {
+			t.Fatalf("%s: answered %s %s, %v; want %d", path, response.Status, body, err, want)
+		}
+		return e.Code
+	}
+	post(messages+".json", form, nil, 201)
+	if m.Status != "scheduled" {
+		t.Errorf("status %s", m.Status)
+	}
+	path, cancel := messages+"/"+m.SID+".json", url.Values{"Status": {"canceled"}}
+	post(path, cancel, as("SK1", "reader"), 401)
+	post(path, url.Values{"Status": {"sent"}}, nil, 400)
+	for range 2 {
+		if post(path, cancel, nil, 200); m.Status != "canceled" {
+			t.Errorf("status %s", m.Status)
+		}
+	}
+	for _, want := range []stream.Kind{stream.Outbound, stream.Replay} {
+		if d, err := h.streams.Next(t.Context()); err != nil || d.Kind != want || d.Cancels() != (want == stream.Replay) {
+			t.Errorf("job %+v, %v", d, err)
+		}
+	}
+	if state, err := h.streams.State(t.Context()); err != nil || state.Jobs != 2 {
+		t.Errorf("%d jobs, %v", state.Jobs, err)
+	}
+	post(messages+".json", good(), nil, 201) // at once
+	if code := post(messages+"/"+m.SID+".json", cancel, nil, 400); code != 30409 {
+		t.Errorf("a message that is not scheduled: code %d", code)
 	}
 }
 

@@ -44,6 +44,7 @@ type Job struct {
 const (
 	fromUpstream = "upstream"
 	sendAgain    = "send"
+	cancel       = "cancel"
 )
 
 // replyHeader marks a Forward that the receiver posts itself before any worker may.
@@ -119,6 +120,14 @@ func NewSendAgain(account store.AccountSID, message store.MessageSID, run string
 	return job
 }
 
+// NewCancel is a [NewReplay] that cancels an outgoing message that is scheduled, and tells
+// so.
+func NewCancel(account store.AccountSID, message store.MessageSID) Job {
+	job := NewReplay(account, message, "")
+	job.id, job.data = fmt.Sprintf("cancel:%s:%s", account, message), cancel
+	return job
+}
+
 // NewForward is the Job that posts a webhook on. Job is the webhook's own, of kind
 // Inbound or Status, whose order it has. With reply the receiver posts it first; see
 // [Job.Reply].
@@ -189,6 +198,9 @@ func (j Job) AsksUpstream() bool { return j.Kind == Replay && j.data == fromUpst
 
 // SendsAgain tells whether a Replay is to send an outgoing message again.
 func (j Job) SendsAgain() bool { return j.Kind == Replay && j.data == sendAgain }
+
+// Cancels tells whether a Replay is to cancel an outgoing message.
+func (j Job) Cancels() bool { return j.Kind == Replay && j.data == cancel }
 
 // Reply tells whether the receiver posts a Forward itself, so that the application's
 // answer reaches Twilio. Workers leave it alone for as long as that may take.

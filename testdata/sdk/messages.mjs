@@ -54,4 +54,12 @@ await refused(() => messages.create({ from: parties.from, body: "to nobody", to:
 await refused(() => messages.create({ ...parties, mediaUrl: ["ftp://example.com/a.jpg"] }), 400, 21620);
 await refused(() => messages.create({ ...parties, body: "x".repeat(1601) }), 400, 21617);
 
+const schedule = { messagingServiceSid: "MG0123456789abcdef0123456789abcdef", scheduleType: "fixed", sendAt: new Date(Date.now() + hour) };
+const planned = await messages.create({ to: parties.to, body: "later", ...schedule });
+assert.equal(planned.status, "scheduled");
+assert.equal((await messages(planned.sid).update({ status: "canceled" })).status, "canceled");
+assert.equal((await messages(planned.sid).fetch()).status, "canceled");
+await refused(() => messages(sent[1].sid).update({ status: "canceled" }), 400, 30409);
+await refused(() => messages.create({ to: parties.to, body: "now", ...schedule, sendAt: new Date() }), 400, 35114);
+
 console.log("twilio for Node: all as at Twilio");
