@@ -55,8 +55,8 @@ func (h *Handler) cancel(ctx context.Context, m store.Message) error {
 
 // dueSince is since when a Job is to take a message to the provider.
 func dueSince(d *stream.Delivery, m store.Message) time.Time {
-	if due := m.Due(); due.After(d.Queued) {
-		return due
+	if at := m.SendAt(); at.After(d.Queued) {
+		return at
 	}
 	return d.Queued
 }

@@ -128,7 +128,7 @@ func (a *api) logged(h handler) http.Handler {
 // recovered turns a panic into an error.
 func recovered(h handler, w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
-		if p := recover(); p == http.ErrAbortHandler {
+		if p := recover(); p == http.ErrAbortHandler { //nolint:errorlint // that is what net/http itself looks for
 			err = fmt.Errorf("the answer broke off: %w", http.ErrAbortHandler)
 		} else if p != nil {
 			err = fmt.Errorf("%w: panic: %v\n%s", rest.Internal(), p, debug.Stack())
