@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	"ingest/inbound":                {"ingest", "ingest/media", "ingest/removal", "ingest/status", "ingest/upstream", "ingest/webhook", "store", "store/feed", "store/stream"},
 	"ingest/outbound":               {"ingest", "ingest/fetch", "ingest/media", "ingest/removal", "ingest/status", "ingest/upstream", "ingest/webhook", "resize", "store", "store/feed", "store/link", "store/mediatype", "store/number", "store/stream"},
 	"ingest/ingesttest":             nil, // wires everything below it, for tests
-	"ingest/upstream":               {"store"},
+	"ingest/upstream":               {"store", "store/rest"},
 	"ingest/operate":                {"ingest/forward", "ingest/removal", "ingest/upstream", "store", "store/damage", "store/feed", "store/stream"},
 	"ingest/verify":                 {"ingest/inbound", "ingest/upstream", "store", "store/damage", "store/feed", "store/stream"},
 	"store":                         {"store/number"},
@@ -60,6 +60,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/mmspipe/health":              {"store/stream"},
 	"cmd/mmspipe/service":             nil, // wires everything below it
+	"cmd/mmspipe/service/admission":   {},
 	"cmd/mmspipe/service/servicetest": {"cmd/mmspipe/health", "cmd/mmspipe/service", "cmd/mmspipe/settings", "ingest/simulate", "store", "store/storetest"},
 	"cmd/mmspipe/settings":            {"cmd/mmspipe/service", "ingest/guard", "ingest/outbound", "resize", "store", "store/number", "store/rest"},
 	"cmd/mmspipe/operator":            {"cmd/mmspipe/health", "ingest/operate", "ingest/upstream", "ingest/verify", "store", "store/number", "store/rest", "store/stream"},

@@ -3,12 +3,13 @@
 //
 // # Who gives way
 //
-// At its limits a server refuses nobody who is new. The oldest of those who keep it
-// waiting is cut off instead: of the connections one without a whole request, of the
-// bodies one that is large, and where there is no other a small one, as almost all
-// webhooks are. So thousands of connections that send half a request and stop keep out
-// nobody who sends a whole one. Nothing depends on addresses: behind a proxy all have the
-// same.
+// At its limits a server refuses nobody who is new. One of those who keep it waiting is
+// cut off instead: of the connections the one that has been without a whole request for
+// longest, of the bodies the one of which nothing has come for longest. Small bodies, as
+// almost all webhooks are, have a second before that while there are large ones. So
+// thousands of connections that send half a request and stop keep out no whole webhook; a
+// large one may have to be sent again. Nothing depends on addresses: behind a proxy all
+// have the same.
 package admission
 
 import (
@@ -40,6 +41,10 @@ const (
 	patience    = 3 * time.Second
 	allPatience = 15 * time.Second
 
+	// stall is how long nothing may come of a small body before it gives way although
+	// there are large ones: longer than a busy machine takes to read what is there.
+	stall = time.Second
+
 	// drain is how long the rest of a body is read that nobody wants.
 	drain = time.Second
 )
@@ -59,8 +64,8 @@ type Gate struct {
 	mu      sync.Mutex
 	open    map[net.Conn]*list.Element // where it waits; nil while it has a request
 	waiting *list.List                 // of connections, the one that has waited longest first
-	small   *list.List                 // of bodies under way of one piece, the oldest first
-	large   *list.List                 // of all others, the one first that became large first
+	small   *list.List                 // of bodies under way of one piece, the one first of which nothing has come for longest
+	large   *list.List                 // of all others, in the same order
 	held    int64                      // bytes of bodies under way
 }
 
@@ -124,6 +129,7 @@ type body struct {
 	among *list.List    // where it is, of the bodies under way; nil before and after
 	place *list.Element // in it
 	start time.Time     // of the first read
+	last  time.Time     // when something came
 	read  int64
 	held  int64 // bytes that it is charged with
 	cut   bool
@@ -169,6 +175,9 @@ func (b *body) took(n int, err error) error {
 		return err
 	case err == nil:
 		b.read += int64(n)
+		if b.among != nil {
+			b.join(b.among)
+		}
 		b.charge(b.read)
 	}
 	switch {
@@ -194,7 +203,7 @@ func (b *body) charge(n int64) {
 			b.join(g.large)
 		}
 		if g.held+piece > g.unfinished {
-			b.inTheWay().cutOff()
+			g.inTheWay().cutOff()
 			continue
 		}
 		b.held += piece
@@ -202,11 +211,10 @@ func (b *body) charge(n int64) {
 	}
 }
 
-// inTheWay is the body that gives way to b: the oldest large one, but where that is b
-// itself a small one that is older. The caller holds the lock.
-func (b *body) inTheWay() *body {
-	large, small := front(b.gate.large), front(b.gate.small)
-	if large == nil || large == b && small != nil && small.start.Before(b.start) {
+// inTheWay is the body under way that gives way now. The caller holds the lock.
+func (g *Gate) inTheWay() *body {
+	large, small := front(g.large), front(g.small)
+	if large == nil || small != nil && small.last.Before(large.last) && time.Since(small.last) > stall {
 		return small
 	}
 	return large
@@ -219,12 +227,12 @@ func front(bodies *list.List) *body {
 	return bodies.Front().Value.(*body)
 }
 
-// join puts a body behind others. The caller holds the lock.
+// join puts a body of which something has come behind others. The caller holds the lock.
 func (b *body) join(others *list.List) {
 	if b.among != nil {
 		b.among.Remove(b.place)
 	}
-	b.among, b.place = others, others.PushBack(b)
+	b.among, b.place, b.last = others, others.PushBack(b), time.Now()
 }
 
 // cutOff ends a body: the read that is under way, and all later ones. The caller holds the
