@@ -25,9 +25,15 @@ func TestVerifyCommand(t *testing.T) {
 	p.want(0, "1 message, 1 medium (", "verify")
 	p.want(0, "and 2 events verified", "verify", "--fix")
 
-	bucket := servicetest.OpenDir(t, p.Config.Data)
+	// overwrite damages an object while the service is stopped: the directory is its own.
 	overwrite := func(key, content string) {
 		t.Helper()
+		if err := p.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		defer p.Start()
+		bucket := servicetest.OpenDir(t, p.Config.Data)
+		defer bucket.Close()
 		if _, err := bucket.Put(t.Context(), key, strings.NewReader(content), int64(len(content)), store.Condition{}); err != nil {
 			t.Fatal(err)
 		}

@@ -76,8 +76,9 @@ func S3Flags(o store.MinIOOptions) []string {
 	}
 }
 
-// OpenDir opens the bucket in a data directory that no service uses.
-func OpenDir(t testing.TB, data string) store.Bucket {
+// OpenDir opens the bucket in a data directory that no service uses. It is closed when
+// the test ends, or before.
+func OpenDir(t testing.TB, data string) *store.Dir {
 	t.Helper()
 	bucket, err := store.OpenDir(filepath.Join(data, "bucket"))
 	if err != nil {
