@@ -27,7 +27,8 @@ func TestDeleteUpstream(t *testing.T) {
 
 	at := time.Now().Add(-25 * time.Hour)
 	old := p.Twilio.Host(simulate.Message{Media: []simulate.Media{{Data: []byte("card"), ContentType: "text/vcard"}}}, at)
-	s := store.New(servicetest.OpenDir(t, p.Config.Data), p.Config.Secret)
+	bucket := servicetest.OpenDir(t, p.Config.Data)
+	s := store.New(bucket, p.Config.Secret)
 	account, _ := store.ParseAccountSID(servicetest.Account)
 	message, _ := store.ParseMessageSID(old.MessageSID)
 	media, _ := store.ParseMediaSID(old.MediaSIDs[0])
@@ -42,6 +43,9 @@ func TestDeleteUpstream(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	if err := bucket.Close(); err != nil {
+		t.Fatal(err)
+	}
 	p.Config.DeleteUpstream = true
 	p.Start()
 	events := p.AwaitEvents("mms.upstream-deleted", 1)

@@ -191,7 +191,7 @@ func (p *Program) Start() {
 		p.Public, p.Admin = "http://"+r.Public.String(), "http://"+r.Admin.String()
 		p.Twilio.SetWebhook(p.Public + "/webhooks/twilio")
 	case err := <-exited:
-		cancel()
+		exited <- nil // for Stop
 		p.T.Fatalf("it does not serve: %v\n%s", err, p.Logs)
 	case <-time.After(Patience):
 		p.T.Fatalf("not serving after %v:\n%s", Patience, p.Logs)
