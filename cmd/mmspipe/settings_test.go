@@ -21,7 +21,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-var update = flag.Bool("update", false, "write golden files and the README's table anew")
+var update = flag.Bool("update", false, "write golden files and the table of settings in deployments/README.md anew")
 
 // settingFlags are the flags of all settings.
 func settingFlags(t testing.TB) []*kong.Flag {
@@ -236,17 +236,17 @@ func TestSecretFiles(t *testing.T) {
 	}
 }
 
-// TestReadmeSettings: the README's table is what the flags say.
+// TestReadmeSettings: the table of settings in deployments/README.md is what the flags say.
 func TestReadmeSettings(t *testing.T) {
 	const begin, end = "<!-- settings: go test ./cmd/mmspipe -run Readme -update -->\n", "<!-- end -->"
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../../deployments/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok := strings.Cut(string(text), begin)
 	table, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatalf("README.md lacks %q or %q behind it", begin, end)
+		t.Fatalf("deployments/README.md lacks %q or %q behind it", begin, end)
 	}
 	var want strings.Builder
 	want.WriteString("| variable | meaning | default |\n|---|---|---|\n")
@@ -261,9 +261,9 @@ func TestReadmeSettings(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatal("the settings in README.md are not those of the program: run go test ./cmd/mmspipe -run Readme -update")
+		t.Fatal("the settings in deployments/README.md are not those of the program: run go test ./cmd/mmspipe -run Readme -update")
 	}
-	if err := os.WriteFile("../../README.md", []byte(before+begin+want.String()+end+after), 0o644); err != nil {
+	if err := os.WriteFile("../../deployments/README.md", []byte(before+begin+want.String()+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
