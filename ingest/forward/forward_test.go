@@ -220,7 +220,7 @@ func TestErased(t *testing.T) {
 	r := h.Rooms(storetest.OpenDir(t))
 	h.Send(simulate.Message{From: erased, To: other, Body: "hello"})
 	h.Send(simulate.Message{From: "+15005550177", To: other, Body: "kept"})
-	receipt, err := r.Operator.Erase(t.Context(), h.Account, erased, false, func(operate.Receipt) {})
+	receipt, err := r.Operations.Eraser.Erase(t.Context(), h.Account, erased, false, func(operate.Receipt) {})
 	if err != nil || receipt.Jobs != 2 {
 		t.Fatalf("%+v, %v; want both Jobs removed", receipt, err)
 	}

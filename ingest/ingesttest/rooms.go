@@ -68,7 +68,7 @@ type Rooms struct {
 	Forward      *forward.Handler
 	Sender       *outbound.Sender // nil unless Relay is set
 	Removal      *removal.Remover
-	Operator     *operate.Operator
+	Operations   operate.Operations
 	Worker       *ingest.Worker
 	Links        link.Signer
 }
@@ -104,9 +104,9 @@ func (h *House) Rooms(b store.Bucket) *Rooms {
 		out.Sender = r.Sender
 	}
 	in.Outgoing = out.Replay
-	r.Operator = &operate.Operator{
+	r.Operations = operate.New(operate.Options{
 		Store: r.Store, Streams: h.Streams, Feed: r.Feed, Removal: r.Removal, Accounts: []store.AccountSID{h.Account}, API: r.API, Log: o.Log,
-	}
+	})
 	r.Worker = ingest.NewWorker(ingest.Options{Streams: h.Streams, Reject: in.Reject, Log: o.Log, Handlers: map[stream.Kind]ingest.Handler{
 		stream.Inbound: in.Handle, stream.Replay: in.Replay, stream.Outbound: out.Handle, stream.Status: out.HandleStatus,
 		stream.Forward: r.Forward.Handle, stream.Delete: r.Removal.Handle,

@@ -28,7 +28,7 @@ func jpeg() []simulate.Media { return []simulate.Media{ingesttest.JPEG} }
 
 // erase erases a number.
 func erase(ctx context.Context, h *ingesttest.House, b store.Bucket, number string, dryRun bool) (operate.Erased, error) {
-	r, err := h.Rooms(b).Operator.Erase(ctx, store.AccountSID{}, number, dryRun, func(operate.Receipt) {})
+	r, err := h.Rooms(b).Operations.Eraser.Erase(ctx, store.AccountSID{}, number, dryRun, func(operate.Receipt) {})
 	return r.Erased, err
 }
 
@@ -50,8 +50,8 @@ func finish(ctx context.Context, h *ingesttest.House, b store.Bucket) error {
 // The Jobs that it has queued by then are done, and it is begun again. Afterwards nothing
 // of it is left, and everything of another number.
 func TestSweepErase(t *testing.T) {
-	sweepErasure(t, true, func(ctx context.Context, o *operate.Operator, _ time.Time) (operate.Erased, error) {
-		r, err := o.Erase(ctx, o.Accounts[0], erasedNumber, false, func(operate.Receipt) {})
+	sweepErasure(t, true, func(ctx context.Context, e *operate.Eraser, _ time.Time) (operate.Erased, error) {
+		r, err := e.Erase(ctx, e.Accounts[0], erasedNumber, false, func(operate.Receipt) {})
 		return r.Erased, err
 	})
 }
@@ -59,14 +59,14 @@ func TestSweepErase(t *testing.T) {
 // TestSweepRetention does the same with what is older than a limit, and has it begun
 // again before the Jobs are done that it has queued.
 func TestSweepRetention(t *testing.T) {
-	sweepErasure(t, false, func(ctx context.Context, o *operate.Operator, limit time.Time) (operate.Erased, error) {
-		return o.EraseBefore(ctx, o.Accounts[0], limit, func(operate.Erased) {})
+	sweepErasure(t, false, func(ctx context.Context, e *operate.Eraser, limit time.Time) (operate.Erased, error) {
+		return e.EraseBefore(ctx, e.Accounts[0], limit, func(operate.Erased) {})
 	})
 }
 
 // sweepErasure interrupts what erases two messages, that are older than limit and of
 // erasedNumber, and leaves a third one.
-func sweepErasure(t *testing.T, jobsFirst bool, erase func(ctx context.Context, o *operate.Operator, limit time.Time) (operate.Erased, error)) {
+func sweepErasure(t *testing.T, jobsFirst bool, erase func(ctx context.Context, e *operate.Eraser, limit time.Time) (operate.Erased, error)) {
 	h := ingesttest.New(t)
 	var from, to, other simulate.Sent
 	var limit time.Time
@@ -95,7 +95,7 @@ func sweepErasure(t *testing.T, jobsFirst bool, erase func(ctx context.Context, 
 					return err
 				}
 			}
-			_, err := erase(ctx, h.Rooms(b).Operator, limit)
+			_, err := erase(ctx, h.Rooms(b).Operations.Eraser, limit)
 			return err
 		},
 		Check: func(t *testing.T, b store.Bucket) {
@@ -113,7 +113,7 @@ func sweepErasure(t *testing.T, jobsFirst bool, erase func(ctx context.Context, 
 			if got := h.EventTypes(other.MessageSID); len(got) != 2 {
 				t.Errorf("events of another number: %v", got)
 			}
-			if again, err := erase(t.Context(), h.Rooms(b).Operator, limit); err != nil || again != (operate.Erased{}) {
+			if again, err := erase(t.Context(), h.Rooms(b).Operations.Eraser, limit); err != nil || again != (operate.Erased{}) {
 				t.Errorf("a second erasure removes %+v, %v", again, err)
 			}
 		},
@@ -250,7 +250,7 @@ func TestRetention(t *testing.T) {
 	limit := time.Now()
 	young := h.Send(simulate.Message{From: otherNumber, To: otherNumber, Media: jpeg()})
 	h.AwaitStored(r, young)
-	erased, err := r.Operator.EraseBefore(t.Context(), h.Account, limit, func(operate.Erased) {})
+	erased, err := r.Operations.Eraser.EraseBefore(t.Context(), h.Account, limit, func(operate.Erased) {})
 	if err != nil || erased.Messages != 1 || erased.Media != 1 || erased.Events != 2 || erased.Bytes == 0 {
 		t.Errorf("removed %+v, %v", erased, err)
 	}

@@ -134,7 +134,7 @@ func TestErasedUpstream(t *testing.T) {
 		return err
 	}
 	deleteCopies := func(ctx context.Context, b store.Bucket) error {
-		_, err := h.Rooms(b).Operator.DeleteUpstream(ctx, time.Now().Add(time.Hour), false, nil)
+		_, err := h.Rooms(b).Operations.Copies.Delete(ctx, time.Now().Add(time.Hour), false, nil)
 		return err
 	}
 	for name, c := range map[string]struct {
@@ -193,7 +193,7 @@ func TestErasedUpstreamHalfway(t *testing.T) {
 		return err
 	}
 	deleteCopies := func(ctx context.Context, b store.Bucket) error {
-		_, err := h.Rooms(b).Operator.DeleteUpstream(ctx, time.Now().Add(time.Hour), false, nil)
+		_, err := h.Rooms(b).Operations.Copies.Delete(ctx, time.Now().Add(time.Hour), false, nil)
 		return err
 	}
 	for name, jobs := range map[string][2]func(context.Context, store.Bucket) error{
@@ -233,7 +233,7 @@ func TestEraseAfterDeath(t *testing.T) {
 	var d *stream.Delivery
 	work := func(ctx context.Context, b store.Bucket) error { return h.Attempt(d)(ctx, b) }
 	deleteCopies := func(ctx context.Context, b store.Bucket) error {
-		_, err := h.Rooms(b).Operator.DeleteUpstream(ctx, time.Now().Add(time.Hour), false, nil)
+		_, err := h.Rooms(b).Operations.Copies.Delete(ctx, time.Now().Add(time.Hour), false, nil)
 		return err
 	}
 	for name, c := range map[string]struct {

@@ -8,8 +8,24 @@ import (
 	"slices"
 
 	"mmspipe/store"
+	"mmspipe/store/feed"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
+
+// Inspector tells what is known of a message, and how the service is doing. It may be
+// used from many goroutines.
+type Inspector struct {
+	Store    *store.Store
+	Streams  *stream.Streams
+	Feed     *feed.Feed
+	Accounts []store.AccountSID
+	Log      zerolog.Logger
+}
+
+// ErrUnknown says that there is no record of a message.
+var ErrUnknown = errors.New("message is not known")
 
 // Known is everything known of one message.
 type Known struct {
@@ -21,9 +37,9 @@ type Known struct {
 // Message returns what is known of a message, whichever account it belongs to, or
 // [ErrUnknown]. The text, the numbers, the webhook's form and links to media are left
 // out, of the record and of its events, unless private is set.
-func (o *Operator) Message(ctx context.Context, sid store.MessageSID, private bool) (Known, error) {
-	for _, account := range o.Accounts {
-		m, err := o.Store.Message(ctx, account, sid)
+func (i *Inspector) Message(ctx context.Context, sid store.MessageSID, private bool) (Known, error) {
+	for _, account := range i.Accounts {
+		m, err := i.Store.Message(ctx, account, sid)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
@@ -33,21 +49,21 @@ func (o *Operator) Message(ctx context.Context, sid store.MessageSID, private bo
 		if err != nil {
 			return Known{}, err
 		}
-		return o.known(ctx, m, private)
+		return i.known(ctx, m, private)
 	}
 	return Known{}, ErrUnknown
 }
 
-func (o *Operator) known(ctx context.Context, m store.Message, private bool) (Known, error) {
-	media, err := o.Store.ListMedia(ctx, m.Account, m.SID)
+func (i *Inspector) known(ctx context.Context, m store.Message, private bool) (Known, error) {
+	media, err := i.Store.ListMedia(ctx, m.Account, m.SID)
 	if errors.Is(err, store.ErrDamaged) {
-		o.logDamage(err, "medium is left out of what is known of its message")
+		logDamage(i.Log, err, "medium is left out of what is known of its message")
 	} else if err != nil {
 		return Known{}, err
 	}
 	k := Known{Message: m, Media: media, Events: []json.RawMessage{}}
-	for _, sequence := range o.sequences(m, media) {
-		entry, err := o.Streams.Event(ctx, sequence)
+	for _, sequence := range sequences(i.Feed, m, media) {
+		entry, err := i.Streams.Event(ctx, sequence)
 		if errors.Is(err, stream.ErrNotKept) {
 			continue
 		}
@@ -109,9 +125,9 @@ func withoutPrivate(entry stream.Entry) (json.RawMessage, error) {
 }
 
 // sequences are those of a message's events, as far as its records know them.
-func (o *Operator) sequences(m store.Message, media []store.Media) []uint64 {
+func sequences(f *feed.Feed, m store.Message, media []store.Media) []uint64 {
 	var all []uint64
-	for _, fact := range o.Feed.Of(m, media) {
+	for _, fact := range f.Of(m, media) {
 		all = append(all, fact.Sequence)
 	}
 	slices.Sort(all)

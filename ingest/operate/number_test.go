@@ -28,18 +28,18 @@ func TestEraseAsWritten(t *testing.T) {
 		}
 		h.Send(simulate.Message{From: otherNumber, To: c.kept, Body: "waiting"})
 		h.Send(simulate.Message{From: "+15558675311", To: otherNumber, Body: "of another"})
-		o := h.Rooms(bucket).Operator
+		e := h.Rooms(bucket).Operations.Eraser
 		for _, dry := range []bool{true, false} {
-			r, err := o.Erase(t.Context(), h.Account, c.written, dry, func(operate.Receipt) {})
-			if err != nil || r.Messages != 1 || r.Jobs != 1 || r.NumberHash != o.Store.HashNumber(c.kept) {
+			r, err := e.Erase(t.Context(), h.Account, c.written, dry, func(operate.Receipt) {})
+			if err != nil || r.Messages != 1 || r.Jobs != 1 || r.NumberHash != e.Store.HashNumber(c.kept) {
 				t.Errorf("%s as %s, dry %v: %+v, %v", c.kept, c.written, dry, r, err)
 			}
 		}
 		h.Fresh()
 	}
-	o := h.Rooms(dir(t)).Operator
+	e := h.Rooms(dir(t)).Operations.Eraser
 	for _, s := range []string{"", "12", "867 53", "whatsapp:ann"} {
-		if _, err := o.Erase(t.Context(), store.AccountSID{}, s, false, func(operate.Receipt) {}); err == nil {
+		if _, err := e.Erase(t.Context(), store.AccountSID{}, s, false, func(operate.Receipt) {}); err == nil {
 			t.Errorf("%q is erased", s)
 		}
 	}

@@ -1,20 +1,14 @@
 // Package operate is what people on call ask of the service: what failed, what is
 // known of a message, how the queue is doing, to do work again, to find what never
-// came, to erase, and to delete the provider's copies of what is kept.
+// came, to erase, and to delete the provider's copies of what is kept. Each is a type
+// that holds what it uses; [New] makes them all.
 //
-// Nothing here stores media: that is queued as Jobs for the workers. All of it may be
-// interrupted and begun again. A Job that is queued twice within [stream.DuplicateWindow] is queued once.
+// Nothing here stores media. Jobs are queued instead, and the workers do them. All of it
+// may be interrupted and begun again. A Job that is queued twice within
+// [stream.DuplicateWindow] is queued once.
 package operate
 
 import (
-	"context"
-	"errors"
-	"iter"
-	"maps"
-	"slices"
-	"time"
-
-	"mmspipe/ingest/forward"
 	"mmspipe/ingest/removal"
 	"mmspipe/ingest/upstream"
 	"mmspipe/store"
@@ -24,231 +18,43 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Operator answers for the accounts that the service works for. It may be used
-// from many goroutines.
-type Operator struct {
+// Options are what the operations work with. All fields but API are required.
+type Options struct {
 	Store    *store.Store
 	Streams  *stream.Streams
 	Feed     *feed.Feed
 	Removal  *removal.Remover
-	Accounts []store.AccountSID
+	Accounts []store.AccountSID // that the service works for
 
-	API *upstream.Client // the provider's API; nil: what needs it is an error
+	API *upstream.Client // the provider's API; what needs it returns an error if it is nil
 	Log zerolog.Logger
 }
 
-// ErrUnknown says that there is no record of a message.
-var ErrUnknown = errors.New("message is not known")
-
-// Query says which messages or failures are meant. Zero values mean all.
-type Query struct {
-	Account store.AccountSID
-	Message store.MessageSID
-	Media   store.MediaSID // asks for failures of this medium
-	Reason  string         // of failures
-	Since   time.Time      // when the message was received
-	Until   time.Time
+// Operations are all that people on call may ask for.
+type Operations struct {
+	Failures   *Failures
+	Inspector  *Inspector
+	Eraser     *Eraser
+	Reconciler *Reconciler
+	Copies     *Copies
+	Rechecker  *Rechecker
+	Indexer    *Indexer
 }
 
-// Failure is something of a message that was given up.
-type Failure struct {
-	Account store.AccountSID `json:"accountSid"`
-	Message store.MessageSID `json:"messageSid"`
-	Media   store.MediaSID   `json:"mediaSid,omitzero"`
-	Forward string           `json:"forward,omitempty"` // a webhook that was to be posted on: "received", or a status
-	store.Failure
-}
-
-// Of tells what of the message was given up: the SID of a medium, "forward" and its
-// name, or "message" for an outgoing one as a whole.
-func (f Failure) Of() string {
-	switch {
-	case !f.Media.IsZero():
-		return f.Media.String()
-	case f.Forward != "":
-		return "forward " + f.Forward
-	}
-	return "message"
-}
-
-// Failed yields failures, those of the newest message first, and of one message
-// those of its media in their order, before those of its webhooks and its own. It costs one read for each message that has any.
-// A message whose record is damaged is a failure itself, of reason [store.ReasonDamaged].
-func (o *Operator) Failed(ctx context.Context, q Query) iter.Seq2[Failure, error] {
-	return func(yield func(Failure, error) bool) {
-		for m, err := range o.messages(ctx, q, true) {
-			if errors.Is(err, store.ErrDamaged) {
-				if q.Media.IsZero() && (q.Reason == "" || q.Reason == store.ReasonDamaged) && !yield(unreadable(m, err), nil) {
-					return
-				}
-				continue
-			}
-			if err != nil {
-				yield(Failure{}, err)
-				return
-			}
-			for _, f := range failures(m, q) {
-				if !yield(f, nil) {
-					return
-				}
-			}
-		}
+// New returns all operations over the same store and streams.
+func New(o Options) Operations {
+	return Operations{
+		Failures:   &Failures{Store: o.Store, Streams: o.Streams, Accounts: o.Accounts, Log: o.Log},
+		Inspector:  &Inspector{Store: o.Store, Streams: o.Streams, Feed: o.Feed, Accounts: o.Accounts, Log: o.Log},
+		Eraser:     &Eraser{Store: o.Store, Streams: o.Streams, Feed: o.Feed, Removal: o.Removal, Accounts: o.Accounts, Log: o.Log},
+		Reconciler: &Reconciler{Store: o.Store, Streams: o.Streams, Accounts: o.Accounts, API: o.API, Log: o.Log},
+		Copies:     &Copies{Store: o.Store, Streams: o.Streams, Feed: o.Feed, Accounts: o.Accounts, API: o.API, Log: o.Log},
+		Rechecker:  &Rechecker{Store: o.Store, Streams: o.Streams, Feed: o.Feed, Accounts: o.Accounts, Log: o.Log},
+		Indexer:    &Indexer{Store: o.Store, Accounts: o.Accounts},
 	}
 }
 
-// unreadable is the failure of a message whose record is damaged.
-func unreadable(m store.Message, err error) Failure {
-	return Failure{Account: m.Account, Message: m.SID, Failure: store.Failure{
-		Reason: store.ReasonDamaged, Detail: err.Error() + "; mmspipe verify --fix", Date: m.DateCreated,
-	}}
-}
-
-// logDamage tells of a record that was met, is damaged, and does not end the work.
-func (o *Operator) logDamage(err error, what string) {
-	o.Log.Error().Err(err).Str("hint", "mmspipe verify --fix mends it or puts it aside").Msg(what)
-}
-
-// failures are those of a message that q asks for.
-func failures(m store.Message, q Query) []Failure {
-	var found []Failure
-	add := func(media store.MediaSID, forward string, f store.Failure) {
-		if (q.Media.IsZero() || q.Media == media) && (q.Reason == "" || q.Reason == f.Reason) {
-			found = append(found, Failure{m.Account, m.SID, media, forward, f})
-		}
-	}
-	for media, f := range m.Failures {
-		add(media, "", f)
-	}
-	slices.SortFunc(found, func(a, b Failure) int { return a.Index - b.Index })
-	for _, name := range slices.Sorted(maps.Keys(m.Forwards)) {
-		if f := m.Forwards[name].Failure; f != nil {
-			add(store.MediaSID{}, name, *f)
-		}
-	}
-	if m.Unreadable != nil {
-		add(store.MediaSID{}, "", m.Unreadable.Failure)
-	}
-	if m.Outgoing != nil && m.Outgoing.Failure != nil {
-		add(store.MediaSID{}, "", *m.Outgoing.Failure)
-	}
-	return found
-}
-
-// messages yields those that q asks for, the newest first: of one account after
-// the other, or the one that is named. After a [store.ErrDamaged] it goes on.
-func (o *Operator) messages(ctx context.Context, q Query, failed bool) iter.Seq2[store.Message, error] {
-	return func(yield func(store.Message, error) bool) {
-		for _, account := range o.Accounts {
-			if !q.Account.IsZero() && q.Account != account {
-				continue
-			}
-			for m, err := range o.messagesOf(ctx, account, q, failed) {
-				if !yield(m, err) || err != nil && !errors.Is(err, store.ErrDamaged) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func (o *Operator) messagesOf(ctx context.Context, account store.AccountSID, q Query, failed bool) iter.Seq2[store.Message, error] {
-	return func(yield func(store.Message, error) bool) {
-		if !q.Message.IsZero() {
-			m, err := o.Store.Message(ctx, account, q.Message)
-			if !errors.Is(err, store.ErrNotFound) && m.Deleted.IsZero() {
-				yield(m, err)
-			}
-			return
-		}
-		for entry, err := range o.Store.Messages(ctx, store.MessageQuery{Account: account, Failed: failed, Since: q.Since, Before: q.Until}) {
-			if !yield(entry.Message, err) {
-				return
-			}
-		}
-	}
-}
-
-// Replayed is what a replay comes to.
-type Replayed struct {
-	Messages int  `json:"messages"`          // that were meant
-	Queued   int  `json:"queued"`            // of them; the others are in the queue already
-	Damaged  int  `json:"damaged,omitempty"` // that were meant and have a damaged record; they are left
-	DryRun   bool `json:"dryRun"`            // nothing was queued
-}
-
-// Replay has messages worked on again: media that failed are tried again, and what
-// is stored is verified and mended; webhooks that were given up are posted again; and
-// an outgoing message that was given up is sent again, but never because of all. Only
-// messages with failures are meant unless all is set. seen is called after each. The
-// Jobs' ids contain run, so that the same run that is begun again queues nothing twice.
-func (o *Operator) Replay(ctx context.Context, q Query, all, dryRun bool, run string, seen func(Replayed)) (Replayed, error) {
-	r := Replayed{DryRun: dryRun}
-	for m, err := range o.messages(ctx, q, !all) {
-		if errors.Is(err, store.ErrDamaged) {
-			o.logDamage(err, "message cannot be replayed")
-			r.Damaged++
-			continue
-		}
-		if err != nil {
-			return r, err
-		}
-		jobs, err := o.again(m, failures(m, q), all, run)
-		if err != nil {
-			return r, err
-		}
-		if len(jobs) == 0 {
-			continue
-		}
-		r.Messages++
-		if !dryRun {
-			queued, err := o.queue(ctx, jobs)
-			if err != nil {
-				return r, err
-			}
-			if queued {
-				r.Queued++
-			}
-		}
-		seen(r)
-	}
-	return r, nil
-}
-
-// again returns the Jobs that try again what of a message failed.
-func (o *Operator) again(m store.Message, failed []Failure, all bool, run string) ([]stream.Job, error) {
-	var jobs []stream.Job
-	work := stream.NewReplay(m.Account, m.SID, run)
-	worked := all
-	for _, f := range failed {
-		switch {
-		case !f.Media.IsZero():
-			worked = true
-		case f.Forward != "":
-			job, err := forward.Again(o.Store, m, f.Forward, run)
-			if err != nil {
-				return nil, err
-			}
-			jobs = append(jobs, job)
-		case f.Reason == store.ReasonUnreadable: // no try can mend that
-		case !all: // its media are tried again with it
-			work = stream.NewSendAgain(m.Account, m.SID, run)
-			worked = true
-		}
-	}
-	if worked {
-		jobs = append(jobs, work)
-	}
-	return jobs, nil
-}
-
-// queue publishes Jobs and tells whether any was not queued before.
-func (o *Operator) queue(ctx context.Context, jobs []stream.Job) (queued bool, err error) {
-	for _, job := range jobs {
-		duplicate, err := o.Streams.PublishJob(ctx, job)
-		if err != nil {
-			return queued, err
-		}
-		queued = queued || !duplicate
-	}
-	return queued, nil
+// logDamage logs that a record is damaged where the work goes on without it.
+func logDamage(log zerolog.Logger, err error, what string) {
+	log.Error().Err(err).Str("hint", "mmspipe verify --fix mends it or puts it aside").Msg(what)
 }

@@ -8,10 +8,23 @@ import (
 	"time"
 
 	"mmspipe/store"
+	"mmspipe/store/feed"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
-// Rechecked is what [Operator.Recheck] found.
+// Rechecker compares what was stored last with the feed. It may be used from many
+// goroutines.
+type Rechecker struct {
+	Store    *store.Store
+	Streams  *stream.Streams
+	Feed     *feed.Feed
+	Accounts []store.AccountSID
+	Log      zerolog.Logger
+}
+
+// Rechecked is what [Rechecker.Recheck] found.
 type Rechecked struct {
 	Events  int // that were looked at
 	Damaged int // records or blobs that are not what their event says, or messages with events that are lost
@@ -27,11 +40,11 @@ const recheckPage = 500
 // may lose what it acknowledged last when its power is cut (MinIO does not sync the
 // directory of a new object), and so may a NATS that does not sync always. It reads every
 // byte. An error, also of ctx, leaves the rest unchecked; doing it again is harmless.
-func (o *Operator) Recheck(ctx context.Context, since time.Time) (Rechecked, error) {
+func (c *Rechecker) Recheck(ctx context.Context, since time.Time) (Rechecked, error) {
 	var r Rechecked
 	q := stream.Query{Since: since, Types: []string{stream.EventReceived, stream.EventStored}}
 	for {
-		entries, err := o.Streams.Events(ctx, q, recheckPage)
+		entries, err := c.Streams.Events(ctx, q, recheckPage)
 		if err != nil {
 			return r, err
 		}
@@ -39,20 +52,20 @@ func (o *Operator) Recheck(ctx context.Context, since time.Time) (Rechecked, err
 			break
 		}
 		for _, entry := range entries {
-			if err := o.recheckEvent(ctx, entry, &r); err != nil {
+			if err := c.recheckEvent(ctx, entry, &r); err != nil {
 				return r, err
 			}
 			q.After = entry.Sequence
 		}
 	}
-	for _, account := range o.Accounts {
-		for entry, err := range o.Store.Messages(ctx, store.MessageQuery{Account: account, Since: since}) {
+	for _, account := range c.Accounts {
+		for entry, err := range c.Store.Messages(ctx, store.MessageQuery{Account: account, Since: since}) {
 			if err == nil {
-				err = o.recheckMessage(ctx, entry.Message, &r)
+				err = c.recheckMessage(ctx, entry.Message, &r)
 			}
 			if errors.Is(err, store.ErrDamaged) {
 				r.Damaged++
-				o.logDamage(err, "stored and damaged")
+				logDamage(c.Log, err, "stored and damaged")
 			} else if err != nil {
 				return r, err
 			}
@@ -62,41 +75,41 @@ func (o *Operator) Recheck(ctx context.Context, since time.Time) (Rechecked, err
 }
 
 // recheckMessage compares what a message has announced with the feed.
-func (o *Operator) recheckMessage(ctx context.Context, m store.Message, r *Rechecked) error {
-	media, err := o.Store.ListMediaRecords(ctx, m.Account, m.SID)
+func (c *Rechecker) recheckMessage(ctx context.Context, m store.Message, r *Rechecked) error {
+	media, err := c.Store.ListMediaRecords(ctx, m.Account, m.SID)
 	if err != nil {
 		return err
 	}
-	lost, err := o.Feed.Restore(ctx, m, media)
+	lost, err := c.Feed.Restore(ctx, m, media)
 	if err != nil || lost == 0 {
 		return err
 	}
 	r.Damaged++
-	o.Log.Error().Stringer("accountSid", m.Account).Stringer("messageSid", m.SID).Int("events", lost).Msg("stored and not in the feed; it is announced again")
-	return o.queueCheck(ctx, m.Account, m.SID, m.Announced, r)
+	c.Log.Error().Stringer("accountSid", m.Account).Stringer("messageSid", m.SID).Int("events", lost).Msg("stored and not in the feed; it is announced again")
+	return c.queueCheck(ctx, m.Account, m.SID, m.Announced, r)
 }
 
 // recheckEvent compares what one event has announced with what is stored.
-func (o *Operator) recheckEvent(ctx context.Context, entry stream.Entry, r *Rechecked) error {
+func (c *Rechecker) recheckEvent(ctx context.Context, entry stream.Entry, r *Rechecked) error {
 	var e struct{ Data announced }
 	if err := json.Unmarshal(entry.JSON, &e); err != nil {
-		o.Log.Warn().Err(err).Uint64("event", entry.Sequence).Msg("event is not ours; it is passed over")
+		c.Log.Warn().Err(err).Uint64("event", entry.Sequence).Msg("event is not ours; it is passed over")
 		return nil
 	}
 	r.Events++
-	whole, err := o.isWhole(ctx, entry.Type, e.Data)
+	whole, err := c.isWhole(ctx, entry.Type, e.Data)
 	if errors.Is(err, store.ErrDamaged) {
 		r.Damaged++
-		o.logDamage(err, "announced and damaged")
+		logDamage(c.Log, err, "announced and damaged")
 		return nil
 	}
 	if err != nil || whole {
 		return err
 	}
 	r.Damaged++
-	o.Log.Error().Stringer("accountSid", e.Data.AccountSID).Stringer("messageSid", e.Data.MessageSID).Stringer("mediaSid", e.Data.MediaSID).
+	c.Log.Error().Stringer("accountSid", e.Data.AccountSID).Stringer("messageSid", e.Data.MessageSID).Stringer("mediaSid", e.Data.MediaSID).
 		Str("event", entry.Type).Msg("announced and not stored; it is worked on again")
-	return o.queueCheck(ctx, e.Data.AccountSID, e.Data.MessageSID, entry.Sequence, r)
+	return c.queueCheck(ctx, e.Data.AccountSID, e.Data.MessageSID, entry.Sequence, r)
 }
 
 // announced is what an event of a message or a medium is about.
@@ -107,8 +120,8 @@ type announced struct {
 }
 
 // queueCheck has a message worked on again because of one of its events.
-func (o *Operator) queueCheck(ctx context.Context, account store.AccountSID, message store.MessageSID, sequence uint64, r *Rechecked) error {
-	duplicate, err := o.Streams.PublishJob(ctx, stream.NewReplay(account, message, fmt.Sprintf("check:%d", sequence)))
+func (c *Rechecker) queueCheck(ctx context.Context, account store.AccountSID, message store.MessageSID, sequence uint64, r *Rechecked) error {
+	duplicate, err := c.Streams.PublishJob(ctx, stream.NewReplay(account, message, fmt.Sprintf("check:%d", sequence)))
 	if err == nil && !duplicate {
 		r.Queued++
 	}
@@ -116,13 +129,13 @@ func (o *Operator) queueCheck(ctx context.Context, account store.AccountSID, mes
 }
 
 // isWhole tells whether everything that an event announced is there.
-func (o *Operator) isWhole(ctx context.Context, kind string, e announced) (bool, error) {
-	_, err := o.Store.Message(ctx, e.AccountSID, e.MessageSID)
+func (c *Rechecker) isWhole(ctx context.Context, kind string, e announced) (bool, error) {
+	_, err := c.Store.Message(ctx, e.AccountSID, e.MessageSID)
 	if err == nil && kind == stream.EventStored {
 		var record store.Media
-		record, err = o.Store.Media(ctx, store.MediaKey{Account: e.AccountSID, Message: e.MessageSID, Media: e.MediaSID})
+		record, err = c.Store.Media(ctx, store.MediaKey{Account: e.AccountSID, Message: e.MessageSID, Media: e.MediaSID})
 		if err == nil && record.Deleted.IsZero() {
-			damaged, err := o.Store.Damaged(ctx, record)
+			damaged, err := c.Store.Damaged(ctx, record)
 			return len(damaged) == 0, err
 		}
 	}

@@ -25,7 +25,7 @@ import (
 // recheck rechecks the last hour.
 func recheck(h *ingesttest.House, r *ingesttest.Rooms) operate.Rechecked {
 	h.Helper()
-	found, err := r.Operator.Recheck(h.Context(), time.Now().Add(-time.Hour))
+	found, err := r.Operations.Rechecker.Recheck(h.Context(), time.Now().Add(-time.Hour))
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func everyFact(t *testing.T, h *ingesttest.House, b store.Bucket) {
 		t.Fatal(err)
 	}
 	h.Setup.Targets, h.Setup.GiveUp = nil, 24*time.Hour
-	if r, err := h.Rooms(b).Operator.DeleteUpstream(t.Context(), time.Now().Add(time.Hour), false, nil); err != nil || r.Media != 1 {
+	if r, err := h.Rooms(b).Operations.Copies.Delete(t.Context(), time.Now().Add(time.Hour), false, nil); err != nil || r.Media != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	post("/card")

@@ -12,6 +12,8 @@ import (
 	"mmspipe/ingest/upstream"
 	"mmspipe/store"
 	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 // errNoUpstream says that a command needs the provider's API.
@@ -22,9 +24,19 @@ var errNoUpstream = errors.New("the provider's API is not configured")
 // media of an outgoing message come when they have been fetched.
 const settled = 15 * time.Minute
 
+// Reconciler finds what the provider has and the store does not. It may be used from
+// many goroutines.
+type Reconciler struct {
+	Store    *store.Store
+	Streams  *stream.Streams
+	Accounts []store.AccountSID
+	API      *upstream.Client // the provider's; if it is nil, Reconcile returns an error
+	Log      zerolog.Logger
+}
+
 // ReconcileOptions say what is compared.
 type ReconcileOptions struct {
-	Account store.AccountSID // all accounts of the Operator if zero
+	Account store.AccountSID // all accounts of the Reconciler if zero
 	Since   time.Time        // from the beginning if zero
 	Until   time.Time        // included; up to now if zero
 	Fix     bool             // queue what is missing
@@ -80,23 +92,23 @@ type Reconciled struct {
 // It costs a request for two hundred messages and one for each that does not have
 // as many media here as upstream says, and three calls of the bucket for a message
 // with one medium.
-func (o *Operator) Reconcile(ctx context.Context, options ReconcileOptions, progress func(Progress)) (Reconciled, error) {
+func (c *Reconciler) Reconcile(ctx context.Context, options ReconcileOptions, progress func(Progress)) (Reconciled, error) {
 	r := Reconciled{List: []Missing{}}
-	if o.API == nil {
+	if c.API == nil {
 		return r, errNoUpstream
 	}
-	accounts := o.Accounts
+	accounts := c.Accounts
 	if !options.Account.IsZero() {
 		accounts = []store.AccountSID{options.Account}
 	}
 	for _, account := range accounts {
 		r.Account, r.Position = account, options.Until
-		for page, err := range o.API.Messages(ctx, account, options.Since, options.Until) {
+		for page, err := range c.API.Messages(ctx, account, options.Since, options.Until) {
 			if err != nil {
 				return r, err
 			}
 			for _, m := range page {
-				if err := o.reconcile(ctx, account, m, options.Fix, &r); err != nil {
+				if err := c.reconcile(ctx, account, m, options.Fix, &r); err != nil {
 					return r, err
 				}
 				r.Position = m.Date
@@ -111,11 +123,11 @@ func (o *Operator) Reconcile(ctx context.Context, options ReconcileOptions, prog
 }
 
 // reconcile compares one message.
-func (o *Operator) reconcile(ctx context.Context, account store.AccountSID, m upstream.Message, fix bool, r *Reconciled) error {
+func (c *Reconciler) reconcile(ctx context.Context, account store.AccountSID, m upstream.Message, fix bool, r *Reconciled) error {
 	if m.NumMedia == 0 {
 		return nil
 	}
-	_, err := o.Store.Claimed(ctx, account, m.SID)
+	_, err := c.Store.Claimed(ctx, account, m.SID)
 	if err == nil || errors.Is(err, store.ErrDamaged) { // it was sent from here, and has its media under another SID
 		r.Messages++
 		return nil
@@ -123,13 +135,13 @@ func (o *Operator) reconcile(ctx context.Context, account store.AccountSID, m up
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	missing, gone, err := o.compare(ctx, account, m)
+	missing, gone, err := c.compare(ctx, account, m)
 	if err != nil {
 		return err
 	}
 	duplicate := false
 	if fix && len(missing.media) > 0 {
-		duplicate, err = o.Streams.PublishJob(ctx, stream.NewReplayFromUpstream(account, m.SID, missing.run()))
+		duplicate, err = c.Streams.PublishJob(ctx, stream.NewReplayFromUpstream(account, m.SID, missing.run()))
 		if err != nil {
 			return err
 		}
@@ -165,25 +177,25 @@ func (l lack) run() string {
 
 // compare tells which media of a message upstream has and the store does not, and
 // how many neither of them has.
-func (o *Operator) compare(ctx context.Context, account store.AccountSID, m upstream.Message) (missing lack, gone int, err error) {
-	record, err := o.Store.Message(ctx, account, m.SID)
+func (c *Reconciler) compare(ctx context.Context, account store.AccountSID, m upstream.Message) (missing lack, gone int, err error) {
+	record, err := c.Store.Message(ctx, account, m.SID)
 	if errors.Is(err, store.ErrDamaged) { // it is here, and has to be mended, not fetched
-		o.logDamage(err, "message is not compared with the provider's")
+		logDamage(c.Log, err, "message is not compared with the provider's")
 		return lack{}, 0, nil
 	}
 	known := err == nil
 	if err != nil && !errors.Is(err, store.ErrNotFound) || !record.Deleted.IsZero() {
 		return lack{}, 0, err
 	}
-	media, err := o.Store.ListMediaRecords(ctx, account, m.SID)
+	media, err := c.Store.ListMediaRecords(ctx, account, m.SID)
 	if errors.Is(err, store.ErrDamaged) {
-		o.logDamage(err, "media are not compared with the provider's")
+		logDamage(c.Log, err, "media are not compared with the provider's")
 		return lack{}, 0, nil
 	}
 	if err != nil || known && len(media) >= m.NumMedia {
 		return lack{}, 0, err
 	}
-	listed, err := o.API.Media(ctx, account, m.SID)
+	listed, err := c.API.Media(ctx, account, m.SID)
 	if trouble, ok := errors.AsType[*upstream.Error](err); ok && trouble.Status == http.StatusNotFound {
 		listed, err = nil, nil // deleted since it was listed
 	}

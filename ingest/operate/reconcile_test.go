@@ -23,12 +23,12 @@ import (
 func TestReconcile(t *testing.T) {
 	h, b := ingesttest.New(t), dir(t)
 	want, goneMedia := history(h, b)
-	o := h.Rooms(b).Operator
+	c := h.Rooms(b).Operations.Reconciler
 	h.Twilio.Throttle(simulate.ListMessage, 7)
 	h.Twilio.Throttle(simulate.ListMedia, 30)
 	h.Twilio.Cut(simulate.ListMessage, 2)
 
-	dry, err := o.Reconcile(t.Context(), operate.ReconcileOptions{}, nil)
+	dry, err := c.Reconcile(t.Context(), operate.ReconcileOptions{}, nil)
 	if err != nil || h.Queued() != 0 || dry.Queued != 0 {
 		t.Fatalf("without Fix: %d jobs, %v", h.Queued(), err)
 	}
@@ -38,7 +38,7 @@ func TestReconcile(t *testing.T) {
 
 	// Stopped after the fourth page.
 	ctx, cancel := context.WithCancel(t.Context())
-	first, err := o.Reconcile(ctx, operate.ReconcileOptions{Fix: true}, func(p operate.Progress) {
+	first, err := c.Reconcile(ctx, operate.ReconcileOptions{Fix: true}, func(p operate.Progress) {
 		if p.Pages == 4 {
 			cancel()
 		}
@@ -46,11 +46,11 @@ func TestReconcile(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || first.Queued == 0 || first.Queued == len(want) {
 		t.Fatalf("stopped: %d queued, %v", first.Queued, err)
 	}
-	second, err := o.Reconcile(t.Context(), operate.ReconcileOptions{Account: first.Account, Until: first.Position, Fix: true}, nil)
+	second, err := c.Reconcile(t.Context(), operate.ReconcileOptions{Account: first.Account, Until: first.Position, Fix: true}, nil)
 	if err != nil || second.Pages > 7 || first.Queued+second.Queued != len(want) {
 		t.Errorf("continued: %d queued before and %d on %d pages, want %d, %v", first.Queued, second.Queued, second.Pages, len(want), err)
 	}
-	again, err := o.Reconcile(t.Context(), operate.ReconcileOptions{Fix: true}, nil)
+	again, err := c.Reconcile(t.Context(), operate.ReconcileOptions{Fix: true}, nil)
 	if err != nil || again.Queued != 0 || again.AlreadyQueued != len(want) || h.Queued() != uint64(len(want)) {
 		t.Errorf("again: %d queued, %d before, %d jobs, %v", again.Queued, again.AlreadyQueued, h.Queued(), err)
 	}
@@ -58,7 +58,7 @@ func TestReconcile(t *testing.T) {
 	h.Twilio.Throttle(simulate.ListMessage, 0)
 	h.Twilio.Throttle(simulate.ListMedia, 0)
 	h.WorkAll(h.Rooms(b))
-	after, err := o.Reconcile(t.Context(), operate.ReconcileOptions{}, nil)
+	after, err := c.Reconcile(t.Context(), operate.ReconcileOptions{}, nil)
 	if err != nil || len(after.List) != 0 || after.GoneMedia != goneMedia {
 		t.Errorf("after the jobs: %+v, %v", after, err)
 	}
@@ -171,15 +171,15 @@ func whys(list []operate.Missing) map[string]string {
 // one that has failed again since is queued again.
 func TestReconcileQueue(t *testing.T) {
 	h, b := ingesttest.New(t), dir(t)
-	o := h.Rooms(b).Operator
+	c := h.Rooms(b).Operations.Reconciler
 	at := time.Now().Add(-time.Hour)
 	sent := h.Twilio.Host(simulate.Message{Media: []simulate.Media{ingesttest.Card}}, at)
-	m, err := keep(h, o.Store, sent, at, 0)
+	m, err := keep(h, c.Store, sent, at, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for job := range uint64(3) {
-		r, err := o.Reconcile(t.Context(), operate.ReconcileOptions{Account: h.Account, Since: at.Add(-time.Second), Fix: true}, nil)
+		r, err := c.Reconcile(t.Context(), operate.ReconcileOptions{Account: h.Account, Since: at.Add(-time.Second), Fix: true}, nil)
 		if err != nil || r.Queued != 1 || r.MissingMedia != 1 {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -190,7 +190,7 @@ func TestReconcileQueue(t *testing.T) {
 		if err := d.Ack(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err = o.Store.UpdateMessage(t.Context(), h.Account, m.SID, func(m *store.Message) error {
+		_, err = c.Store.UpdateMessage(t.Context(), h.Account, m.SID, func(m *store.Message) error {
 			m.Failures = map[store.MediaSID]store.Failure{ingesttest.IDs(t, sent, 0).Media: {Job: job + 1}}
 			return nil
 		})
@@ -198,12 +198,12 @@ func TestReconcileQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	later, err := o.Reconcile(t.Context(), operate.ReconcileOptions{Since: at.Add(time.Minute)}, nil)
+	later, err := c.Reconcile(t.Context(), operate.ReconcileOptions{Since: at.Add(time.Minute)}, nil)
 	if err != nil || later.Messages != 0 {
 		t.Errorf("outside of the time: %+v, %v", later, err)
 	}
-	o.API = nil
-	if _, err := o.Reconcile(t.Context(), operate.ReconcileOptions{}, nil); err == nil {
+	c.API = nil
+	if _, err := c.Reconcile(t.Context(), operate.ReconcileOptions{}, nil); err == nil {
 		t.Error("no error without an API")
 	}
 }

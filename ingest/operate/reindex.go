@@ -1,6 +1,16 @@
 package operate
 
-import "context"
+import (
+	"context"
+
+	"mmspipe/store"
+)
+
+// Indexer rebuilds the index of messages. It may be used from many goroutines.
+type Indexer struct {
+	Store    *store.Store
+	Accounts []store.AccountSID
+}
 
 // Reindexed is what a rebuild of the index did.
 type Reindexed struct {
@@ -12,11 +22,11 @@ type Reindexed struct {
 }
 
 // Reindex rebuilds the index of each account; see [store.Store.RebuildIndex].
-func (o *Operator) Reindex(ctx context.Context, dryRun bool, seen func(Reindexed)) (Reindexed, error) {
+func (i *Indexer) Reindex(ctx context.Context, dryRun bool, seen func(Reindexed)) (Reindexed, error) {
 	r := Reindexed{DryRun: dryRun}
-	for _, account := range o.Accounts {
+	for _, account := range i.Accounts {
 		before := r.Messages
-		rebuilt, err := o.Store.RebuildIndex(ctx, account, dryRun, func(done int) {
+		rebuilt, err := i.Store.RebuildIndex(ctx, account, dryRun, func(done int) {
 			r.Messages = before + done
 			seen(r)
 		})

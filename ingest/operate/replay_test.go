@@ -17,7 +17,7 @@ import (
 // never sent again because of all.
 func TestFailuresOfAll(t *testing.T) {
 	h := ingesttest.New(t)
-	o := h.Rooms(dir(t)).Operator
+	r := h.Rooms(dir(t))
 	message := sid(store.ParseMessageSID("MM00000000000000000000000000000001"))
 	media := sid(store.ParseMediaSID("ME00000000000000000000000000000001"))
 	form := func(status string) url.Values {
@@ -25,7 +25,7 @@ func TestFailuresOfAll(t *testing.T) {
 	}
 	failure := func(reason string) store.Failure { return store.Failure{Reason: reason, Attempts: 1, Date: time.Now()} }
 	sent, forward, medium := failure("unknown"), failure("forward"), failure("status")
-	if _, _, err := o.Store.CreateMessage(t.Context(), store.Message{
+	if _, _, err := r.Store.CreateMessage(t.Context(), store.Message{
 		Account: h.Account, SID: message, Direction: store.OutboundAPI, Form: url.Values{"To": {"+1"}}, DateCreated: time.Now(),
 		Failures: map[store.MediaSID]store.Failure{media: medium},
 		Forwards: map[string]store.Forward{
@@ -50,21 +50,21 @@ func TestFailuresOfAll(t *testing.T) {
 		{"all", operate.Query{Since: time.Now().Add(-time.Hour)}, true, []string{media.String(), "forward delivered", "message"}, []string{"forward delivered", "replay "}},
 	} {
 		var of []string
-		for f, err := range o.Failed(t.Context(), c.q) {
+		for f, err := range r.Operations.Failures.List(t.Context(), c.q) {
 			if err != nil {
 				t.Fatal(err)
 			}
 			of = append(of, f.Of())
 		}
-		r, err := o.Replay(t.Context(), c.q, c.all, false, c.name, func(operate.Replayed) {})
-		if err != nil || r.Queued != min(len(c.jobs), 1) {
-			t.Errorf("%s: %+v, %v", c.name, r, err)
+		replayed, err := r.Operations.Failures.Replay(t.Context(), c.q, c.all, false, c.name, func(operate.Replayed) {})
+		if err != nil || replayed.Queued != min(len(c.jobs), 1) {
+			t.Errorf("%s: %+v, %v", c.name, replayed, err)
 		}
 		if got := drain(h); !slices.Equal(of, c.of) || !slices.Equal(got, c.jobs) {
 			t.Errorf("%s: failures %v, want %v; jobs %v, want %v", c.name, of, c.of, got, c.jobs)
 		}
 	}
-	known, err := o.Message(t.Context(), message, false)
+	known, err := r.Operations.Inspector.Message(t.Context(), message, false)
 	if err != nil || known.Message.Forwards["delivered"].Form != nil || known.Message.Forwards["delivered"].Failure == nil {
 		t.Errorf("message %+v, %v", known.Message, err)
 	}

@@ -25,21 +25,21 @@ const (
 )
 
 // Status counts what the feed says of the last hour and asks the streams.
-func (o *Operator) Status(ctx context.Context) (Status, error) {
+func (i *Inspector) Status(ctx context.Context) (Status, error) {
 	s := Status{LastHour: map[string]int{}, Failures: map[string]int{}}
 	var err error
-	if s.State, err = o.Streams.State(ctx); err != nil {
+	if s.State, err = i.Streams.State(ctx); err != nil {
 		return s, err
 	}
 	if !s.OldestJob.IsZero() {
 		s.OldestSeconds = time.Since(s.OldestJob).Seconds()
 	}
-	if s.Readers, err = o.Streams.Readers(ctx); err != nil {
+	if s.Readers, err = i.Streams.Readers(ctx); err != nil {
 		return s, err
 	}
 	q := stream.Query{Since: time.Now().Add(-time.Hour)}
 	for read := 0; ; {
-		entries, err := o.Streams.Events(ctx, q, statusPage)
+		entries, err := i.Streams.Events(ctx, q, statusPage)
 		if err != nil || len(entries) == 0 {
 			return s, err
 		}

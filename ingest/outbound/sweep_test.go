@@ -46,7 +46,7 @@ func TestReplay(t *testing.T) {
 	if _, err := h.Streams.RemoveEvent(t.Context(), m.Outgoing.Ready, sid); err != nil {
 		t.Fatal(err)
 	}
-	if rechecked, err := r.Operator.Recheck(t.Context(), m.DateCreated.Add(-time.Minute)); err != nil || rechecked.Queued != 1 {
+	if rechecked, err := r.Operations.Rechecker.Recheck(t.Context(), m.DateCreated.Add(-time.Minute)); err != nil || rechecked.Queued != 1 {
 		t.Fatalf("rechecked %+v, %v", rechecked, err)
 	}
 	if h.Message(r, sid).Outgoing.Ready != 0 {
@@ -181,7 +181,7 @@ func TestSweepFailure(t *testing.T) {
 // erase erases a number.
 func erase(h *ingesttest.House, number string) func(context.Context, store.Bucket) error {
 	return func(ctx context.Context, b store.Bucket) error {
-		_, err := h.Rooms(b).Operator.Erase(ctx, h.Account, number, false, func(operate.Receipt) {})
+		_, err := h.Rooms(b).Operations.Eraser.Erase(ctx, h.Account, number, false, func(operate.Receipt) {})
 		return err
 	}
 }

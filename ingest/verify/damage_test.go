@@ -179,7 +179,7 @@ func minios(t *testing.T) func(t *testing.T) store.Bucket {
 // replay, reindex, and what looks for failures. Nothing is changed by a look.
 func TestGoOn(t *testing.T) {
 	sweep(t, dirs, func(s *scene, object, kind string) {
-		t, o := s.t, s.rooms.Operator
+		t, o := s.t, s.rooms.Operations
 		response := s.call(http.MethodGet, "/Messages.json")
 		if response.Code != http.StatusOK || !strings.Contains(response.Body.String(), s.second.MessageSID) {
 			t.Errorf("list of messages: %d %s", response.Code, response.Body)
@@ -202,16 +202,16 @@ func TestGoOn(t *testing.T) {
 		if found := s.verify(false); found.Damaged == 0 || found.Left != found.Damaged {
 			t.Errorf("verify finds %+v", found)
 		}
-		if r, err := o.Reindex(t.Context(), true, func(operate.Reindexed) {}); err != nil {
+		if r, err := o.Indexer.Reindex(t.Context(), true, func(operate.Reindexed) {}); err != nil {
 			t.Errorf("reindex: %+v, %v", r, err)
 		}
-		for f, err := range o.Failed(t.Context(), operate.Query{}) {
+		for f, err := range o.Failures.List(t.Context(), operate.Query{}) {
 			t.Errorf("failed: %+v, %v", f, err)
 		}
 		if !maps.Equal(before, ingesttest.Objects(t, s.bucket)) {
 			t.Error("a look has changed something")
 		}
-		r, err := o.Replay(t.Context(), operate.Query{}, true, false, t.Name(), func(operate.Replayed) {})
+		r, err := o.Failures.Replay(t.Context(), operate.Query{}, true, false, t.Name(), func(operate.Replayed) {})
 		if err != nil || r.Messages == 0 || object == "message" && kind != "missing" && r.Damaged != 1 {
 			t.Errorf("replay: %+v, %v", r, err)
 		}
@@ -222,17 +222,17 @@ func TestGoOn(t *testing.T) {
 func TestErase(t *testing.T) {
 	for name, erase := range map[string]func(s *scene) error{
 		"by number": func(s *scene) error {
-			_, err := s.rooms.Operator.Erase(s.t.Context(), store.AccountSID{}, number, false, func(operate.Receipt) {})
+			_, err := s.rooms.Operations.Eraser.Erase(s.t.Context(), store.AccountSID{}, number, false, func(operate.Receipt) {})
 			return err
 		},
 		"retention": func(s *scene) error {
-			_, err := s.rooms.Operator.EraseBefore(s.t.Context(), s.Account, s.limit, func(operate.Erased) {})
+			_, err := s.rooms.Operations.Eraser.EraseBefore(s.t.Context(), s.Account, s.limit, func(operate.Erased) {})
 			return err
 		},
 		"after verify": func(s *scene) error {
 			s.verify(true)
 			s.work()
-			_, err := s.rooms.Operator.Erase(s.t.Context(), store.AccountSID{}, number, false, func(operate.Receipt) {})
+			_, err := s.rooms.Operations.Eraser.Erase(s.t.Context(), store.AccountSID{}, number, false, func(operate.Receipt) {})
 			return err
 		},
 	} {

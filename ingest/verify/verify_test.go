@@ -70,7 +70,7 @@ func TestBare(t *testing.T) {
 				t.Error("it is still damaged")
 			}
 			storetest.AuditIndex(t, s.bucket, ingesttest.Secret)
-			r, err := s.rooms.Operator.Erase(t.Context(), store.AccountSID{}, number, false, func(operate.Receipt) {})
+			r, err := s.rooms.Operations.Eraser.Erase(t.Context(), store.AccountSID{}, number, false, func(operate.Receipt) {})
 			if err != nil || r.Messages != 1 || r.Media != 1 {
 				t.Errorf("erased %+v, %v", r, err)
 			}
@@ -103,7 +103,7 @@ func TestDeletedStays(t *testing.T) {
 	for _, object := range []string{"message", "medium"} {
 		for name, remove := range map[string]func(*scene){
 			"erased": func(s *scene) {
-				if _, err := s.rooms.Operator.Erase(s.t.Context(), store.AccountSID{}, number, false, func(operate.Receipt) {}); err != nil {
+				if _, err := s.rooms.Operations.Eraser.Erase(s.t.Context(), store.AccountSID{}, number, false, func(operate.Receipt) {}); err != nil {
 					s.t.Fatal(err)
 				}
 			},
@@ -154,7 +154,7 @@ func TestDeletedStays(t *testing.T) {
 func TestNobodyElse(t *testing.T) {
 	s := newScene(t, dirs(t))
 	key := ingesttest.IDs(t, s.victim, 0)
-	if r, err := s.rooms.Operator.DeleteUpstream(t.Context(), time.Now().Add(time.Hour), false, nil); err != nil || r.Media != 2 {
+	if r, err := s.rooms.Operations.Copies.Delete(t.Context(), time.Now().Add(time.Hour), false, nil); err != nil || r.Media != 2 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	s.damage(s.objects()["original"])

@@ -99,7 +99,7 @@ func (c *Client) Message(ctx context.Context, sid string, private bool) (json.Ra
 	return get[json.RawMessage](ctx, c, "messages/"+url.PathEscape(sid), url.Values{"private": {strconv.FormatBool(private)}})
 }
 
-// Replay is [operate.Operator.Replay].
+// Replay is [operate.Failures.Replay].
 func (c *Client) Replay(ctx context.Context, q operate.Query, all, dryRun bool, run string, seen func(operate.Replayed)) (operate.Replayed, error) {
 	v := values(q)
 	v.Set("all", strconv.FormatBool(all))
@@ -108,7 +108,7 @@ func (c *Client) Replay(ctx context.Context, q operate.Query, all, dryRun bool, 
 	return post(ctx, c, "replay", v, seen)
 }
 
-// Erase is [operate.Operator.Erase].
+// Erase is [operate.Eraser.Erase].
 func (c *Client) Erase(ctx context.Context, account store.AccountSID, number string, dryRun bool, seen func(operate.Receipt)) (operate.Receipt, error) {
 	v := values(operate.Query{Account: account})
 	v.Set("number", number)
@@ -116,20 +116,20 @@ func (c *Client) Erase(ctx context.Context, account store.AccountSID, number str
 	return post(ctx, c, "erase", v, seen)
 }
 
-// Reconcile is [operate.Operator.Reconcile].
+// Reconcile is [operate.Reconciler.Reconcile].
 func (c *Client) Reconcile(ctx context.Context, o operate.ReconcileOptions, seen func(operate.Reconciled)) (operate.Reconciled, error) {
 	v := values(operate.Query{Account: o.Account, Since: o.Since, Until: o.Until})
 	v.Set("fix", strconv.FormatBool(o.Fix))
 	return post(ctx, c, "reconcile", v, seen)
 }
 
-// DeleteUpstream is [operate.Operator.DeleteUpstream], of media that are older than
+// DeleteUpstream is [operate.Copies.Delete], of media that are older than
 // [UpstreamGrace].
 func (c *Client) DeleteUpstream(ctx context.Context, dryRun bool, seen func(operate.DeletedUpstream)) (operate.DeletedUpstream, error) {
 	return post(ctx, c, "delete-upstream", url.Values{"dryRun": {strconv.FormatBool(dryRun)}}, seen)
 }
 
-// Reindex is [operate.Operator.Reindex].
+// Reindex is [operate.Indexer.Reindex].
 func (c *Client) Reindex(ctx context.Context, dryRun bool, seen func(operate.Reindexed)) (operate.Reindexed, error) {
 	return post(ctx, c, "reindex", url.Values{"dryRun": {strconv.FormatBool(dryRun)}}, seen)
 }

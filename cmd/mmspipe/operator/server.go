@@ -13,6 +13,7 @@ import (
 	"mmspipe/ingest/upstream"
 	"mmspipe/ingest/verify"
 	"mmspipe/store"
+	"mmspipe/store/number"
 	"mmspipe/store/rest"
 
 	"github.com/rs/zerolog"
@@ -23,8 +24,10 @@ const progressEach = 200 * time.Millisecond
 
 // Options are what the API works with. All are required.
 type Options struct {
-	Operations *operate.Operator
+	Operations operate.Operations
 	Verifier   *verify.Verifier
+	Accounts   []store.AccountSID // that the service works for
+	Region     number.Region      // of phone numbers without a country code
 	Keys       *rest.Keys
 	Process    func() (Process, error) // how this process is doing
 	Health     *health.Checker
@@ -114,12 +117,12 @@ func (s *server) authenticate(r *http.Request) error {
 
 // failed answers with one failure on each line.
 func (s *server) failed(w http.ResponseWriter, r *http.Request, p *params) error {
-	q := p.query(s.Operations.Accounts)
+	q := p.query(s.Accounts)
 	if err := p.err(); err != nil {
 		return err
 	}
 	out := newLines[operate.Failure](w)
-	for f, err := range s.Operations.Failed(r.Context(), q) {
+	for f, err := range s.Operations.Failures.List(r.Context(), q) {
 		if err != nil {
 			return breakOff(r.Context(), s, out, err)
 		}
@@ -134,7 +137,7 @@ func (s *server) status(w http.ResponseWriter, r *http.Request, p *params) error
 	if err := p.err(); err != nil {
 		return err
 	}
-	status, err := s.Operations.Status(r.Context())
+	status, err := s.Operations.Inspector.Status(r.Context())
 	if err != nil {
 		return err
 	}
@@ -156,7 +159,7 @@ func (s *server) message(w http.ResponseWriter, r *http.Request, p *params) erro
 	if err := p.err(); err != nil {
 		return err
 	}
-	known, err := s.Operations.Message(r.Context(), sid, private)
+	known, err := s.Operations.Inspector.Message(r.Context(), sid, private)
 	if errors.Is(err, operate.ErrUnknown) {
 		return rest.NotFound(r)
 	}
@@ -202,17 +205,17 @@ func leaveOutEmpty(v any) {
 }
 
 func (s *server) replay(w http.ResponseWriter, r *http.Request, p *params) error {
-	q, all, dryRun, run := p.query(s.Operations.Accounts), p.flag("all"), p.flag("dryRun"), p.text("run")
+	q, all, dryRun, run := p.query(s.Accounts), p.flag("all"), p.flag("dryRun"), p.text("run")
 	if err := p.err(); err != nil {
 		return err
 	}
 	return work(s, w, r, func(seen func(operate.Replayed)) (operate.Replayed, error) {
-		return s.Operations.Replay(r.Context(), q, all, dryRun, run, seen)
+		return s.Operations.Failures.Replay(r.Context(), q, all, dryRun, run, seen)
 	})
 }
 
 func (s *server) erase(w http.ResponseWriter, r *http.Request, p *params) error {
-	account, number, dryRun := p.account(s.Operations.Accounts), p.number("number", s.Operations.Store.Region), p.flag("dryRun")
+	account, number, dryRun := p.account(s.Accounts), p.number("number", s.Region), p.flag("dryRun")
 	if len(p.values["number"]) == 0 {
 		p.mistake("number", "is not given")
 	}
@@ -220,19 +223,19 @@ func (s *server) erase(w http.ResponseWriter, r *http.Request, p *params) error 
 		return err
 	}
 	return work(s, w, r, func(seen func(operate.Receipt)) (operate.Receipt, error) {
-		return s.Operations.Erase(r.Context(), account, number, dryRun, seen)
+		return s.Operations.Eraser.Erase(r.Context(), account, number, dryRun, seen)
 	})
 }
 
 func (s *server) reconcile(w http.ResponseWriter, r *http.Request, p *params) error {
 	options := operate.ReconcileOptions{
-		Account: p.account(s.Operations.Accounts), Since: p.moment("since"), Until: p.moment("until"), Fix: p.flag("fix"),
+		Account: p.account(s.Accounts), Since: p.moment("since"), Until: p.moment("until"), Fix: p.flag("fix"),
 	}
 	if err := p.err(); err != nil {
 		return err
 	}
 	return work(s, w, r, func(seen func(operate.Reconciled)) (operate.Reconciled, error) {
-		return s.Operations.Reconcile(r.Context(), options, func(p operate.Progress) { seen(operate.Reconciled{Progress: p}) })
+		return s.Operations.Reconciler.Reconcile(r.Context(), options, func(p operate.Progress) { seen(operate.Reconciled{Progress: p}) })
 	})
 }
 
@@ -242,7 +245,7 @@ func (s *server) deleteUpstream(w http.ResponseWriter, r *http.Request, p *param
 		return err
 	}
 	return work(s, w, r, func(seen func(operate.DeletedUpstream)) (operate.DeletedUpstream, error) {
-		return s.Operations.DeleteUpstream(r.Context(), time.Now().Add(-UpstreamGrace), dryRun, func(messages int) {
+		return s.Operations.Copies.Delete(r.Context(), time.Now().Add(-UpstreamGrace), dryRun, func(messages int) {
 			seen(operate.DeletedUpstream{Messages: messages, DryRun: dryRun})
 		})
 	})
@@ -254,7 +257,7 @@ func (s *server) reindex(w http.ResponseWriter, r *http.Request, p *params) erro
 		return err
 	}
 	return work(s, w, r, func(seen func(operate.Reindexed)) (operate.Reindexed, error) {
-		return s.Operations.Reindex(r.Context(), dryRun, seen)
+		return s.Operations.Indexer.Reindex(r.Context(), dryRun, seen)
 	})
 }
 

@@ -13,7 +13,7 @@ const upstreamTick = 10 * time.Minute
 // deleteCopies deletes the provider's copies of media that are kept here for longer
 // than [operator.UpstreamGrace].
 func (s *service) deleteCopies(ctx context.Context) {
-	r, err := s.operations().DeleteUpstream(ctx, time.Now().Add(-operator.UpstreamGrace), false, nil)
+	r, err := s.operations().Copies.Delete(ctx, time.Now().Add(-operator.UpstreamGrace), false, nil)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	stdlog "log"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -38,7 +39,10 @@ func (s *service) startServers(ctx context.Context) error {
 	if s.Roles.API {
 		public.Handle("/", s.mediaAPI())
 	}
-	admin := operator.New(operator.Options{Operations: s.operations(), Verifier: s.verifier(), Keys: s.keys, Process: s.process, Health: health, Log: s.log})
+	admin := operator.New(operator.Options{
+		Operations: s.operations(), Verifier: s.verifier(), Accounts: slices.Collect(maps.Keys(s.Accounts)), Region: s.objects.records.Region,
+		Keys: s.keys, Process: s.process, Health: health, Log: s.log,
+	})
 	host, _, _ := net.SplitHostPort(s.AdminListen) // it listens there, so that it is one
 	s.startServer(ctx, "admin listener", s.admin, operator.Guard(admin, append(slices.Clip(s.AdminHosts), host)))
 	s.startServer(ctx, "public listener", s.public, public)

@@ -73,7 +73,7 @@ func (l *lifeSign) keep(ctx context.Context, log zerolog.Logger) {
 func (s *service) recheck(ctx context.Context, sign *lifeSign) {
 	if since, unclean := sign.unclean(); unclean {
 		s.log.Warn().Time("since", since).Msg("last stop was not clean; checking what was stored shortly before")
-		found, err := s.operations().Recheck(ctx, since)
+		found, err := s.operations().Rechecker.Recheck(ctx, since)
 		if err != nil {
 			if ctx.Err() == nil {
 				s.log.Error().Err(err).Msg("not all of it was checked; the next start tries again")

@@ -15,7 +15,7 @@ const retentionTick = time.Hour
 func (s *service) retain(ctx context.Context) {
 	limit := time.Now().Add(-s.Retention)
 	for account := range s.Accounts {
-		erased, err := s.operations().EraseBefore(ctx, account, limit, func(operate.Erased) {})
+		erased, err := s.operations().Eraser.EraseBefore(ctx, account, limit, func(operate.Erased) {})
 		line := s.log.Info()
 		if err != nil && ctx.Err() == nil {
 			line = s.log.Error().Err(err)

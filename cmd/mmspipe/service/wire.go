@@ -127,11 +127,11 @@ func (s *service) newReceiver() http.Handler {
 }
 
 // operations does the work of the operator API and what is done by the clock.
-func (s *service) operations() *operate.Operator {
-	return &operate.Operator{
+func (s *service) operations() operate.Operations {
+	return operate.New(operate.Options{
 		Store: s.objects.records, Streams: s.queue.streams, Feed: s.feed(), Removal: &removal.Remover{Store: s.objects.records, Feed: s.feed()},
 		Accounts: slices.Collect(maps.Keys(s.Accounts)), API: s.twilio, Log: s.log,
-	}
+	})
 }
 
 // verifier verifies what is stored, when it is asked to and by the clock.

@@ -41,7 +41,7 @@ func flip(h *ingesttest.House, b store.Bucket, medium store.MediaKey) {
 // TestDeleteUpstream: copies of what is good are deleted once, others stay.
 func TestDeleteUpstream(t *testing.T) {
 	h, b := ingesttest.New(t), dir(t)
-	o := h.Rooms(b).Operator
+	c := h.Rooms(b).Operations.Copies
 	now := time.Now()
 	before := now.Add(-24 * time.Hour)
 	good, _ := kept(h, b, before.Add(-time.Hour), 2)
@@ -57,12 +57,12 @@ func TestDeleteUpstream(t *testing.T) {
 	change(h, b, ingesttest.IDs(t, deleted, 0), func(m *store.Media) { m.Deleted = now })
 	foreign := h.Twilio.Host(simulate.Message{Media: []simulate.Media{ingesttest.Card}}, before.Add(-7*time.Hour))
 	foreign.Form.Set("MediaUrl0", strings.Replace(foreign.MediaURLs[0], "http://", "https://", 1))
-	if _, err := keep(h, o.Store, foreign, before.Add(-7*time.Hour), 1); err != nil {
+	if _, err := keep(h, c.Store, foreign, before.Add(-7*time.Hour), 1); err != nil {
 		t.Fatal(err)
 	}
 
 	want := operate.DeletedUpstream{Messages: 7, Media: 3, Damaged: 1, Left: 1, DryRun: true}
-	if r, err := o.DeleteUpstream(t.Context(), before, true, nil); err != nil || r != want {
+	if r, err := c.Delete(t.Context(), before, true, nil); err != nil || r != want {
 		t.Errorf("dry run: %+v, %v, want %+v", r, err, want)
 	}
 	theirs := slices.Clone(gone.MediaSIDs)
@@ -70,7 +70,7 @@ func TestDeleteUpstream(t *testing.T) {
 		t.Errorf("the dry run deleted %v", got)
 	}
 	want.Gone, want.DryRun = 1, false
-	if r, err := o.DeleteUpstream(t.Context(), before, false, nil); err != nil || r != want {
+	if r, err := c.Delete(t.Context(), before, false, nil); err != nil || r != want {
 		t.Errorf("%+v, %v, want %+v", r, err, want)
 	}
 	theirs = append(theirs, good.MediaSIDs...)
@@ -80,18 +80,18 @@ func TestDeleteUpstream(t *testing.T) {
 	if n := eventsOf(h, stream.EventUpstreamDeleted); n != 3 {
 		t.Errorf("%d events", n)
 	}
-	record, err := o.Store.Message(t.Context(), h.Account, badMessage.SID)
+	record, err := c.Store.Message(t.Context(), h.Account, badMessage.SID)
 	failure := record.Failures[ingesttest.IDs(t, bad, 0).Media]
 	if err != nil || failure.Reason != store.ReasonDamaged || failure.Announced == 0 || eventsOf(h, stream.EventFailed) != 1 {
 		t.Errorf("failures %+v, %v, %d events", record.Failures, err, eventsOf(h, stream.EventFailed))
 	}
 
 	// Again, and a week later, from the beginning.
-	if r, err := o.DeleteUpstream(t.Context(), before, false, nil); err != nil || r != (operate.DeletedUpstream{}) {
+	if r, err := c.Delete(t.Context(), before, false, nil); err != nil || r != (operate.DeletedUpstream{}) {
 		t.Errorf("again: %+v, %v", r, err)
 	}
 	calls := h.Twilio.Calls(simulate.DeleteMedia)
-	if r, err := o.DeleteUpstream(t.Context(), before.Add(30*time.Second), false, nil); err != nil || r != (operate.DeletedUpstream{}) {
+	if r, err := c.Delete(t.Context(), before.Add(30*time.Second), false, nil); err != nil || r != (operate.DeletedUpstream{}) {
 		t.Errorf("again, later: %+v, %v", r, err)
 	}
 	if h.Twilio.Calls(simulate.DeleteMedia) != calls {
@@ -101,7 +101,7 @@ func TestDeleteUpstream(t *testing.T) {
 	// A replay mends the damaged original from the copy, which may go then.
 	h.Queue(stream.NewReplay(h.Account, badMessage.SID, "test"))
 	h.WorkAll(h.Rooms(b))
-	r, err := o.DeleteUpstream(t.Context(), before.Add(7*24*time.Hour), false, nil)
+	r, err := c.Delete(t.Context(), before.Add(7*24*time.Hour), false, nil)
 	if err != nil || r.Media != 2 || r.Damaged != 0 || r.Left != 1 { // the young one is old now
 		t.Errorf("a week later: %+v, %v", r, err)
 	}
@@ -128,7 +128,7 @@ func TestSweepDeleteUpstream(t *testing.T) {
 	var media []store.MediaKey
 	var deleted, events int
 	job := func(ctx context.Context, b store.Bucket) error {
-		_, err := h.Rooms(b).Operator.DeleteUpstream(ctx, before, false, nil)
+		_, err := h.Rooms(b).Operations.Copies.Delete(ctx, before, false, nil)
 		return err
 	}
 	storetest.Sweep(t, storetest.Scenario{
@@ -176,13 +176,13 @@ func TestSweepDamaged(t *testing.T) {
 			flip(h, b, ingesttest.IDs(t, sent, 0))
 			failures := eventsOf(h, stream.EventFailed)
 			faulty := &storetest.Faulty{Bucket: b, At: at, After: after}
-			_, err := h.Rooms(faulty).Operator.DeleteUpstream(t.Context(), before, false, nil)
+			_, err := h.Rooms(faulty).Operations.Copies.Delete(t.Context(), before, false, nil)
 			whole = faulty.Calls() < at
 			if !whole && !errors.Is(err, storetest.ErrFault) {
 				t.Errorf("call %d fails, and the deletion returns %v", at, err)
 			}
 			for range 2 {
-				if _, err := h.Rooms(b).Operator.DeleteUpstream(t.Context(), before, false, nil); err != nil {
+				if _, err := h.Rooms(b).Operations.Copies.Delete(t.Context(), before, false, nil); err != nil {
 					t.Error(err)
 				}
 			}

@@ -10,6 +10,10 @@ import (
 	"mmspipe/ingest/upstream"
 	"mmspipe/store"
 	"mmspipe/store/damage"
+	"mmspipe/store/feed"
+	"mmspipe/store/stream"
+
+	"github.com/rs/zerolog"
 )
 
 const (
@@ -22,6 +26,17 @@ const (
 	wholeAgain = 7 * 24 * time.Hour
 )
 
+// Copies deletes the provider's copies of media that are stored here. It may be used
+// from many goroutines.
+type Copies struct {
+	Store    *store.Store
+	Streams  *stream.Streams
+	Feed     *feed.Feed
+	Accounts []store.AccountSID
+	API      *upstream.Client // the provider's; if it is nil, Delete returns an error
+	Log      zerolog.Logger
+}
+
 // DeletedUpstream is what a deletion of upstream's copies did, also when an error
 // ended it. With a dry run it is what it would have done.
 type DeletedUpstream struct {
@@ -33,7 +48,7 @@ type DeletedUpstream struct {
 	DryRun   bool `json:"dryRun"`
 }
 
-// DeleteUpstream deletes the provider's copies of media that are stored here: of
+// Delete deletes the provider's copies of media that are stored here: of
 // messages that were made before a time, the newest first, those media that were
 // stored and announced before it. The original is read and compared with its record
 // first, and the record read again; where they differ that is recorded as a failure
@@ -45,13 +60,13 @@ type DeletedUpstream struct {
 // message, and goes on where an earlier one was interrupted. Once in seven days it
 // walks through all messages, whose media are not read again. A dry run reads
 // the same and changes nothing.
-func (o *Operator) DeleteUpstream(ctx context.Context, before time.Time, dryRun bool, progress func(messages int)) (DeletedUpstream, error) {
+func (c *Copies) Delete(ctx context.Context, before time.Time, dryRun bool, progress func(messages int)) (DeletedUpstream, error) {
 	r := DeletedUpstream{DryRun: dryRun}
-	if o.API == nil {
+	if c.API == nil {
 		return r, errNoUpstream
 	}
-	for _, account := range o.Accounts {
-		if err := o.walkUpstream(ctx, account, before, &r, progress); err != nil {
+	for _, account := range c.Accounts {
+		if err := c.walkUpstream(ctx, account, before, &r, progress); err != nil {
 			return r, err
 		}
 	}
@@ -59,8 +74,8 @@ func (o *Operator) DeleteUpstream(ctx context.Context, before time.Time, dryRun 
 }
 
 // walkUpstream goes through the messages of an account that are not done yet.
-func (o *Operator) walkUpstream(ctx context.Context, account store.AccountSID, before time.Time, r *DeletedUpstream, progress func(int)) error {
-	sweep, err := o.Store.UpstreamSweep(ctx, account)
+func (c *Copies) walkUpstream(ctx context.Context, account store.AccountSID, before time.Time, r *DeletedUpstream, progress func(int)) error {
+	sweep, err := c.Store.UpstreamSweep(ctx, account)
 	if err != nil {
 		return err
 	}
@@ -72,15 +87,15 @@ func (o *Operator) walkUpstream(ctx context.Context, account store.AccountSID, b
 		if r.DryRun {
 			return nil
 		}
-		return o.Store.PutUpstreamSweep(ctx, account, sweep)
+		return c.Store.PutUpstreamSweep(ctx, account, sweep)
 	}
 	q := store.MessageQuery{Account: account, Since: sweep.Through, Before: sweep.Before, After: sweep.Position}
-	for entry, err := range o.Store.Messages(ctx, q) {
+	for entry, err := range c.Store.Messages(ctx, q) {
 		if err == nil {
-			err = o.deleteCopies(ctx, entry.Message, sweep.Before, r)
+			err = c.deleteCopies(ctx, entry.Message, sweep.Before, r)
 		}
 		if errors.Is(err, store.ErrDamaged) {
-			o.logDamage(err, "upstream's copies are kept of what is damaged")
+			logDamage(c.Log, err, "upstream's copies are kept of what is damaged")
 			r.Left++
 		} else if err != nil {
 			return err
@@ -113,18 +128,18 @@ func begin(sweep store.UpstreamSweep, before time.Time) store.UpstreamSweep {
 }
 
 // deleteCopies deletes upstream's copies of a message's media.
-func (o *Operator) deleteCopies(ctx context.Context, m store.Message, before time.Time, r *DeletedUpstream) error {
+func (c *Copies) deleteCopies(ctx context.Context, m store.Message, before time.Time, r *DeletedUpstream) error {
 	if !r.DryRun { // damage that an interrupted call has recorded
-		if _, err := o.Feed.Announce(ctx, m); err != nil && !errors.Is(err, store.ErrDeleted) {
+		if _, err := c.Feed.Announce(ctx, m); err != nil && !errors.Is(err, store.ErrDeleted) {
 			return err
 		}
 	}
-	media, damaged := o.Store.ListMedia(ctx, m.Account, m.SID)
+	media, damaged := c.Store.ListMedia(ctx, m.Account, m.SID)
 	if damaged != nil && !errors.Is(damaged, store.ErrDamaged) {
 		return damaged
 	}
 	for _, record := range media {
-		if err := o.deleteCopy(ctx, m, record, before, r); err != nil {
+		if err := c.deleteCopy(ctx, m, record, before, r); err != nil {
 			return err
 		}
 	}
@@ -132,8 +147,8 @@ func (o *Operator) deleteCopies(ctx context.Context, m store.Message, before tim
 }
 
 // deleteCopy deletes upstream's copy of a medium, if it has one and it is time.
-func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store.Media, before time.Time, r *DeletedUpstream) error {
-	sid, own := o.Store.Identify(m.Account, m.SID, record.Index, m.Form.Get("MediaUrl"+strconv.Itoa(record.Index)))
+func (c *Copies) deleteCopy(ctx context.Context, m store.Message, record store.Media, before time.Time, r *DeletedUpstream) error {
+	sid, own := c.Store.Identify(m.Account, m.SID, record.Index, m.Form.Get("MediaUrl"+strconv.Itoa(record.Index)))
 	_, failed := m.Failures[record.SID]
 	switch {
 	case !own || sid != record.SID || record.UpstreamAnnounced != 0:
@@ -141,13 +156,13 @@ func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store
 	case !record.UpstreamDeleted.IsZero() && r.DryRun:
 		return nil
 	case !record.UpstreamDeleted.IsZero():
-		_, err := o.Feed.AnnounceMedia(ctx, record)
+		_, err := c.Feed.AnnounceMedia(ctx, record)
 		return err
 	case failed || record.Announced == 0 || !record.DateCreated.Before(before):
 		r.Left++
 		return nil
 	}
-	good, err := o.verify(ctx, record, r)
+	good, err := c.verify(ctx, record, r)
 	if err != nil || !good {
 		return err
 	}
@@ -155,10 +170,10 @@ func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store
 		r.Media++
 		return nil
 	}
-	err = o.API.DeleteMedia(ctx, record.Account, record.Message, record.SID)
+	err = c.API.DeleteMedia(ctx, record.Account, record.Message, record.SID)
 	if trouble, ok := errors.AsType[*upstream.Error](err); ok && !trouble.Temporary() {
 		if trouble.Status != http.StatusNotFound {
-			o.Log.Warn().Err(err).Stringer("messageSid", record.Message).Stringer("mediaSid", record.SID).Msg("upstream keeps its copy")
+			c.Log.Warn().Err(err).Stringer("messageSid", record.Message).Stringer("mediaSid", record.SID).Msg("upstream keeps its copy")
 			r.Left++
 			return nil
 		}
@@ -169,7 +184,7 @@ func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store
 		return err
 	}
 	r.Media++
-	record, err = o.Store.UpdateMedia(ctx, record.Key(), func(m *store.Media) error {
+	record, err = c.Store.UpdateMedia(ctx, record.Key(), func(m *store.Media) error {
 		if m.UpstreamDeleted.IsZero() {
 			m.UpstreamDeleted = time.Now().UTC()
 		}
@@ -178,20 +193,20 @@ func (o *Operator) deleteCopy(ctx context.Context, m store.Message, record store
 	if err != nil {
 		return err
 	}
-	_, err = o.Feed.AnnounceMedia(ctx, record)
+	_, err = c.Feed.AnnounceMedia(ctx, record)
 	return err
 }
 
 // verify tells whether what is stored of a medium is what its record says, before
 // and after its bytes were read. If they differ, that becomes a failure.
-func (o *Operator) verify(ctx context.Context, record store.Media, r *DeletedUpstream) (bool, error) {
+func (c *Copies) verify(ctx context.Context, record store.Media, r *DeletedUpstream) (bool, error) {
 	original := record
 	original.Variants = nil // they can be made again
-	damaged, err := o.Store.Damaged(ctx, original)
+	damaged, err := c.Store.Damaged(ctx, original)
 	if err != nil {
 		return false, err
 	}
-	again, err := o.Store.Media(ctx, record.Key())
+	again, err := c.Store.Media(ctx, record.Key())
 	if errors.Is(err, store.ErrNotFound) || err == nil && again.Revision != record.Revision {
 		r.Left++ // it was deleted, or worked on, meanwhile
 		return false, nil
@@ -200,12 +215,12 @@ func (o *Operator) verify(ctx context.Context, record store.Media, r *DeletedUps
 		return err == nil, err
 	}
 	r.Damaged++
-	o.Log.Error().Stringer("accountSid", record.Account).Stringer("messageSid", record.Message).Stringer("mediaSid", record.SID).
+	c.Log.Error().Stringer("accountSid", record.Account).Stringer("messageSid", record.Message).Stringer("mediaSid", record.SID).
 		Msg("original is damaged: it is not what its record says; upstream's copy is kept, replay the message to fetch it again")
 	if r.DryRun {
 		return false, nil
 	}
-	reporter := damage.Reporter{Store: o.Store, Feed: o.Feed, Streams: o.Streams}
+	reporter := damage.Reporter{Store: c.Store, Feed: c.Feed, Streams: c.Streams}
 	_, err = reporter.Note(ctx, record, damaged...)
 	return false, err
 }
