@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"mmspipe/ingest/inbound"
@@ -17,74 +15,45 @@ import (
 	"mmspipe/store/stream"
 )
 
-// undelivered is Twilio's code for a message of which nobody knows what became
+// undelivered is Twilio's code for a message whose fate nobody knows
 // (https://www.twilio.com/docs/api/errors/30008).
 const undelivered = 30008
 
-// mendMessages makes the records of messages anew.
-func (a *accountRun) mendMessages(ctx context.Context) error {
-	var sids []store.MessageSID
-	for sid, l := range a.messages {
-		if l.record != nil {
-			sids = append(sids, sid)
-		}
-	}
-	if len(sids) == 0 {
-		return nil
-	}
-	slices.SortFunc(sids, func(a, b store.MessageSID) int { return strings.Compare(a.String(), b.String()) })
-	traces, err := a.Store.Traces(ctx, a.account, sids)
-	if err != nil {
-		return err
-	}
-	for _, sid := range sids {
-		l := a.messages[sid]
-		f := Finding{Message: sid, What: "record", Why: l.record.Error()}
-		if a.Fix {
-			if f.Done, err = a.mendMessage(ctx, sid, l, traces[sid]); err != nil {
-				return err
-			}
-		}
-		a.tell(f)
-	}
-	return nil
-}
-
-// mendMessage makes the record of one message anew and tells what became of it. It is left
-// alone while the provider cannot be asked.
-func (a *accountRun) mendMessage(ctx context.Context, sid store.MessageSID, l *lost, trace store.Trace) (string, error) {
-	told, err := feed.MessageFrom(a.account, sid, l.events)
+// message makes the record of a message again, and returns what became of it. It leaves
+// the record alone while the provider cannot be asked.
+func (r *repairer) message(ctx context.Context, sid store.MessageSID, l *lost, trace store.Trace) (string, error) {
+	told, err := feed.MessageFrom(r.account, sid, l.events)
 	if err != nil {
 		return "", err
 	}
-	media, err := a.mediaOf(ctx, sid)
+	media, err := r.mediaOf(ctx, sid)
 	if err != nil {
 		return "", err
 	}
 	if l.wasDeleted(told, media, trace) {
-		_, err := a.Store.RebuildMessage(ctx, store.Message{
-			Account: a.account, SID: sid, DateCreated: cmp.Or(told.DateCreated, a.at), DateUpdated: a.at, Deleted: a.at,
+		_, err := r.Store.RebuildMessage(ctx, store.Message{
+			Account: r.account, SID: sid, DateCreated: cmp.Or(told.DateCreated, r.at), DateUpdated: r.at, Deleted: r.at,
 			Announced: told.Announced, Events: told.OtherEvents(), Erased: told.Announced == 0, // else it was deleted, and the feed may keep that it came
-		}, a.at)
+		}, r.at)
 		return Mended, err
 	}
-	m, whole, err := a.recall(ctx, told, media)
+	m, whole, err := r.fromProvider(ctx, told, media)
 	if err != nil {
-		a.Log.Error().Err(err).Stringer("messageSid", sid).Msg("the provider cannot be asked for a message whose record is lost; it is left")
+		r.Log.Error().Err(err).Stringer("messageSid", sid).Msg("the provider cannot be asked for a message whose record is lost; it is left")
 		return Left, ctx.Err()
 	}
 	if m.DateCreated = cmp.Or(trace.Created, m.DateCreated); m.DateCreated.IsZero() {
-		m.DateCreated = oldest(media, a.at)
+		m.DateCreated = oldest(media, r.at)
 	}
 	m.DateUpdated = cmp.Or(m.DateUpdated, m.DateCreated)
 	if !whole {
 		m.FromHash, m.ToHash = cmp.Or(trace.FromHash, m.FromHash), cmp.Or(trace.ToHash, m.ToHash)
 	}
 	m.NumMedia = max(m.NumMedia, len(media.live))
-	if m, err = a.Store.RebuildMessage(ctx, m, a.at); err != nil {
+	if m, err = r.Store.RebuildMessage(ctx, m, r.at); err != nil {
 		return "", err
 	}
-	if _, err := a.Feed.Announce(ctx, m); err != nil && !errors.Is(err, store.ErrDeleted) {
+	if _, err := r.Feed.Announce(ctx, m); err != nil && !errors.Is(err, store.ErrDeleted) {
 		return "", err
 	}
 	if whole {
@@ -93,10 +62,10 @@ func (a *accountRun) mendMessage(ctx context.Context, sid store.MessageSID, l *l
 	return Quarantined, nil
 }
 
-// wasDeleted tells whether a lost record was a tombstone, as far as there are signs: a
-// message that is visible has entries in the index, or media. Of one whose record is not
-// there at all the index may be lost too, and what the feed tells of it counts.
-func (l *lost) wasDeleted(told store.Message, media mediaHere, trace store.Trace) bool {
+// wasDeleted tells whether a lost record was a tombstone, as far as there are signs. A
+// message that is visible has entries in the index, or media. If the record is not there
+// at all, the index may be lost too, and then the feed decides.
+func (l *lost) wasDeleted(told store.Message, media storedMedia, trace store.Trace) bool {
 	if !trace.Created.IsZero() || len(media.live) > 0 {
 		return false
 	}
@@ -104,19 +73,19 @@ func (l *lost) wasDeleted(told store.Message, media mediaHere, trace store.Trace
 	return !l.missing || deleted || told.Announced == 0
 }
 
-// mediaHere is what there is of a message's media.
-type mediaHere struct {
-	live    []store.MediaKey // but for tombstones
-	records []store.Media    // that can be read; no tombstones
+// storedMedia is what the bucket has of a message's media.
+type storedMedia struct {
+	live    []store.MediaKey // all but tombstones
+	records []store.Media    // those of them that can be read
 }
 
-func (a *accountRun) mediaOf(ctx context.Context, sid store.MessageSID) (mediaHere, error) {
-	var here mediaHere
-	for key, err := range a.Store.MediaKeys(ctx, a.account, sid, store.MediaKey{}) {
+func (r *repairer) mediaOf(ctx context.Context, sid store.MessageSID) (storedMedia, error) {
+	var here storedMedia
+	for key, err := range r.Store.MediaKeys(ctx, r.account, sid, store.MediaKey{}) {
 		if err != nil {
 			return here, err
 		}
-		record, err := a.Store.Media(ctx, key)
+		record, err := r.Store.Media(ctx, key)
 		switch {
 		case err == nil && !record.Deleted.IsZero():
 			continue
@@ -130,8 +99,8 @@ func (a *accountRun) mediaOf(ctx context.Context, sid store.MessageSID) (mediaHe
 	return here, nil
 }
 
-// oldest is when the first of some media came, or a time before which they must have.
-func oldest(media mediaHere, before time.Time) time.Time {
+// oldest returns when the first of some media came, or before if none came earlier.
+func oldest(media storedMedia, before time.Time) time.Time {
 	for _, record := range media.records {
 		if record.DateCreated.Before(before) {
 			before = record.DateCreated
@@ -140,22 +109,22 @@ func oldest(media mediaHere, before time.Time) time.Time {
 	return before
 }
 
-// recall adds to what the feed tells of a message what the provider knows of it. It is
-// whole if that is all that the record said.
-func (a *accountRun) recall(ctx context.Context, told store.Message, media mediaHere) (m store.Message, whole bool, err error) {
+// fromProvider adds what the provider knows of a message to what the feed says of it. The
+// message is whole if that is all that the record said.
+func (r *repairer) fromProvider(ctx context.Context, told store.Message, media storedMedia) (m store.Message, whole bool, err error) {
 	if told.Outgoing != nil {
-		return a.recallOutgoing(ctx, told)
+		return r.outgoingFromProvider(ctx, told)
 	}
-	if a.API == nil {
+	if r.API == nil {
 		return told, false, nil
 	}
-	m, err = inbound.Recalled(ctx, a.API, a.account, told.SID, a.providers(media))
+	m, err = inbound.Recalled(ctx, r.API, r.account, told.SID, r.providerMedia(media))
 	switch {
 	case isUnknown(err) && told.Direction == store.Inbound:
 		return told, false, nil
 	case isUnknown(err): // it was posted here, and has another SID there
 		told.Outgoing = &store.Outgoing{}
-		return a.recallOutgoing(ctx, told)
+		return r.outgoingFromProvider(ctx, told)
 	case err != nil:
 		return told, false, err
 	}
@@ -165,11 +134,11 @@ func (a *accountRun) recall(ctx context.Context, told store.Message, media media
 	return m, true, nil
 }
 
-// providers are the media that are stored under the provider's own SIDs, by their place.
-func (a *accountRun) providers(media mediaHere) map[int]upstream.Media {
+// providerMedia returns the media that are stored under the provider's own SIDs, by their place.
+func (r *repairer) providerMedia(media storedMedia) map[int]upstream.Media {
 	kept := map[int]upstream.Media{}
 	for _, record := range media.records {
-		if derived, _ := a.Store.Identify(record.Account, record.Message, record.Index, ""); derived != record.SID {
+		if derived, _ := r.Store.Identify(record.Account, record.Message, record.Index, ""); derived != record.SID {
 			kept[record.Index] = upstream.Media{SID: record.SID, ContentType: record.ContentType}
 		}
 	}
@@ -182,16 +151,16 @@ func isUnknown(err error) bool {
 	return ok && trouble.Status == http.StatusNotFound
 }
 
-// recallOutgoing does that for a message that a client posted. What its client gave is
-// lost but for what the provider has got. One that may not have left fails: nothing tells
-// what to send, or whether it was sent.
-func (a *accountRun) recallOutgoing(ctx context.Context, told store.Message) (store.Message, bool, error) {
+// outgoingFromProvider does the same for a message that a client posted. Only what the
+// provider was given is left of it. If the provider may not have the message, it fails:
+// nobody knows what to send, or whether it was sent.
+func (r *repairer) outgoingFromProvider(ctx context.Context, told store.Message) (store.Message, bool, error) {
 	out := told.Outgoing
 	if out.Upstream.IsZero() {
 		if !told.Final() {
 			out.Failure = &store.Failure{
 				Reason: store.ReasonDamaged, Detail: "the record was damaged, and nobody knows whether the message was sent",
-				Attempts: 1, Job: uint64(a.at.UnixNano()), Date: a.at,
+				Attempts: 1, Job: uint64(r.at.UnixNano()), Date: r.at,
 			}
 			told.Status, told.ErrorCode, told.ErrorMessage = "failed", undelivered, "Unknown error"
 		}
@@ -199,10 +168,10 @@ func (a *accountRun) recallOutgoing(ctx context.Context, told store.Message) (st
 		told.Events, out.Ready = append(told.Events, out.Ready), 0
 		return told, false, nil
 	}
-	if a.API == nil {
+	if r.API == nil {
 		return told, false, nil
 	}
-	known, err := a.API.Message(ctx, a.account, out.Upstream)
+	known, err := r.API.Message(ctx, r.account, out.Upstream)
 	if isUnknown(err) {
 		return told, false, nil
 	}
@@ -214,9 +183,4 @@ func (a *accountRun) recallOutgoing(ctx context.Context, told store.Message) (st
 	told.Advance(known.Status)
 	told.Form = map[string][]string{"From": {known.From}, "To": {known.To}, "Body": {known.Body}}
 	return told, false, nil
-}
-
-// sorted yields the messages that have lost something, in an order.
-func (a *accountRun) sorted() []store.MessageSID {
-	return slices.SortedFunc(maps.Keys(a.messages), func(a, b store.MessageSID) int { return strings.Compare(a.String(), b.String()) })
 }

@@ -34,7 +34,7 @@ func (a *accountRun) readMessages(ctx context.Context) error {
 		case errors.Is(err, store.ErrNotFound): // removed since it was listed
 			continue
 		case errors.Is(err, store.ErrDamaged):
-			a.of(sid).record = err
+			a.lost(sid).record = err
 		case err != nil:
 			return err
 		case m.Deleted.IsZero():
@@ -73,14 +73,14 @@ func (a *accountRun) readMessage(ctx context.Context, m store.Message) error {
 		if busy, err := a.Streams.Queued(ctx, m.Account, m.SID); err != nil || busy {
 			return err
 		}
-		a.addMedia(ref.MediaKey, errMissing)
+		a.addLostMedia(ref.MediaKey, errMissing)
 	}
 	return nil
 }
 
-// addMedia notes a medium whose record is lost, once.
-func (a *accountRun) addMedia(key store.MediaKey, why error) {
-	l := a.of(key.Message)
+// addLostMedia notes a medium whose record is lost, once.
+func (a *accountRun) addLostMedia(key store.MediaKey, why error) {
+	l := a.lost(key.Message)
 	if !slices.ContainsFunc(l.media, func(other lostMedia) bool { return other.key == key }) {
 		l.media = append(l.media, lostMedia{key, why})
 	}
@@ -104,12 +104,12 @@ func (a *accountRun) checkClaim(ctx context.Context, m store.Message) error {
 	}
 	f := Finding{Message: m.SID, What: "claim", Why: err.Error()}
 	if a.Fix {
-		if err := a.Store.RestoreClaim(ctx, m, a.at); err != nil {
+		if err := a.Store.RestoreClaim(ctx, m, a.repair.at); err != nil {
 			return err
 		}
 		f.Done = Mended
 	}
-	a.tell(f)
+	a.report(f)
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (a *accountRun) checkEvents(ctx context.Context, m store.Message, media []s
 		}
 		f.Done = Mended
 	}
-	a.tell(f)
+	a.report(f)
 	return nil
 }
 
@@ -143,11 +143,11 @@ func (a *accountRun) readMedia(ctx context.Context) error {
 		}
 		if key.Message != message {
 			message = key.Message
-			if err := a.wantMessage(ctx, message); err != nil {
+			if err := a.checkMessage(ctx, message); err != nil {
 				return err
 			}
 		}
-		if err := a.wantMedia(ctx, key); err != nil {
+		if err := a.checkMedia(ctx, key); err != nil {
 			return err
 		}
 		a.progress()
@@ -155,11 +155,11 @@ func (a *accountRun) readMedia(ctx context.Context) error {
 	return nil
 }
 
-// wantMessage makes sure that a message has a record.
-func (a *accountRun) wantMessage(ctx context.Context, sid store.MessageSID) error {
+// checkMessage makes sure that a message has a record.
+func (a *accountRun) checkMessage(ctx context.Context, sid store.MessageSID) error {
 	_, err := a.Store.Message(ctx, a.account, sid)
 	if errors.Is(err, store.ErrDamaged) {
-		a.of(sid).record = err
+		a.lost(sid).record = err
 		return nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
@@ -168,16 +168,16 @@ func (a *accountRun) wantMessage(ctx context.Context, sid store.MessageSID) erro
 	if busy, err := a.Streams.Queued(ctx, a.account, sid); err != nil || busy {
 		return err // a Job that deletes it may come before any record
 	}
-	a.of(sid).record, a.of(sid).missing = errMissing, true
+	a.lost(sid).record, a.lost(sid).missing = errMissing, true
 	return nil
 }
 
-// wantMedia makes sure that a medium has a record, or is a failure of its message, as one
+// checkMedia makes sure that a medium has a record, or is a failure of its message, as one
 // in quarantine is.
-func (a *accountRun) wantMedia(ctx context.Context, key store.MediaKey) error {
+func (a *accountRun) checkMedia(ctx context.Context, key store.MediaKey) error {
 	_, err := a.Store.Media(ctx, key)
 	if errors.Is(err, store.ErrDamaged) {
-		a.addMedia(key, err)
+		a.addLostMedia(key, err)
 		return nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
@@ -189,7 +189,7 @@ func (a *accountRun) wantMedia(ctx context.Context, key store.MediaKey) error {
 	if busy, err := a.Streams.Queued(ctx, a.account, key.Message); err != nil || busy {
 		return err // a worker puts the blobs before the record
 	}
-	a.addMedia(key, errMissing)
+	a.addLostMedia(key, errMissing)
 	return nil
 }
 
@@ -216,7 +216,7 @@ func (a *accountRun) readEvent(ctx context.Context, entry stream.Entry) error {
 	var err error
 	switch entry.Type {
 	case stream.EventReceived:
-		err = a.wantMessage(ctx, entry.Message)
+		err = a.checkMessage(ctx, entry.Message)
 	case stream.EventStored:
 		var e struct {
 			Data struct{ MediaSID store.MediaSID }
@@ -224,8 +224,8 @@ func (a *accountRun) readEvent(ctx context.Context, entry stream.Entry) error {
 		if err = json.Unmarshal(entry.JSON, &e); err != nil {
 			return fmt.Errorf("event %d: %w", entry.Sequence, err)
 		}
-		if err = a.wantMessage(ctx, entry.Message); err == nil {
-			err = a.wantMedia(ctx, store.MediaKey{Account: a.account, Message: entry.Message, Media: e.Data.MediaSID})
+		if err = a.checkMessage(ctx, entry.Message); err == nil {
+			err = a.checkMedia(ctx, store.MediaKey{Account: a.account, Message: entry.Message, Media: e.Data.MediaSID})
 		}
 	}
 	if l := a.messages[entry.Message]; l != nil {
@@ -247,7 +247,7 @@ func (a *accountRun) readBlobs(ctx context.Context) error {
 		a.Media++
 		a.Bytes += record.TotalSize()
 		if len(names) > 0 {
-			if err := a.mendBlobs(ctx, record, names); err != nil {
+			if err := a.repairBlobs(ctx, record, names); err != nil {
 				return err
 			}
 		}
@@ -297,6 +297,6 @@ func (a *accountRun) verifyIndex(ctx context.Context) error {
 	if a.Fix {
 		f.Done = Mended
 	}
-	a.tell(f)
+	a.report(f)
 	return err
 }

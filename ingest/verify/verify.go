@@ -1,27 +1,26 @@
 // Package verify compares all that is stored with what it should be: records with their
-// keys, blobs with their records, the index and the feed with both. It does so when a
-// person asks for it ([Verifier.Verify]), and of the blobs all the time, slowly
-// ([Verifier.Scrub]).
+// keys, blobs with their records, the index and the feed with both. [Verifier.Verify] does
+// so when a person asks for it. [Verifier.Scrub] reads the blobs all the time, slowly.
 //
-// # What is mended
+// # What is repaired
 //
-// The record of a message is made anew from what the provider knows of it, and of a
+// The record of a message is made again from what the provider knows of it, and that of a
 // medium from the feed. Entries of the index, lost events, and the notes of which message
-// here one at the provider is are made from the records. Blobs are downloaded or fitted
-// again by the workers.
+// here a message at the provider is, are made from the records. Workers download or fit
+// blobs again.
 //
-// # What is put aside
+// # What goes into quarantine
 //
-// Before anything is written in place of something damaged, that goes into quarantine: it
-// is there until its message is deleted. Of a message that neither the provider nor the
-// feed knows a bare record stays, made from the index, so that the message is found, listed
-// and erased; its text and its numbers are in what was damaged, if anywhere. A medium that
-// nobody can make again goes into quarantine as a whole, and its failure says so.
+// Everything damaged, before anything is written in its place. It stays in quarantine until
+// its message is deleted. If neither the provider nor the feed knows a message, it keeps a
+// bare record, made from the index, so that it can be found, listed and erased; its text and
+// its numbers are in the damaged record, if anywhere. A medium that nobody can make again
+// goes into quarantine as a whole, and its failure says so.
 //
 // # What never comes back
 //
-// A message or a medium that was deleted. Where a record is damaged and there is no sign
-// that it was not a tombstone, it becomes one again.
+// A message or a medium that was deleted. If a record is damaged and nothing shows that it
+// was not a tombstone, it becomes one again.
 package verify
 
 import (
@@ -94,8 +93,11 @@ func (v *Verifier) Verify(ctx context.Context, fix bool, seen func(Verified)) (V
 	r := Verified{Fix: fix, List: []Finding{}}
 	for _, account := range v.Accounts {
 		a := &accountRun{
-			Verifier: v, account: account, at: time.Now().UTC(), Verified: &r, seen: seen,
-			damage:   &damage.Reporter{Store: v.Store, Feed: v.Feed, Streams: v.Streams},
+			Verifier: v, Verified: &r, account: account, seen: seen,
+			repair: &repairer{
+				Verifier: v, account: account, at: time.Now().UTC(),
+				damage: &damage.Reporter{Store: v.Store, Feed: v.Feed, Streams: v.Streams},
+			},
 			messages: map[store.MessageSID]*lost{},
 		}
 		if err := a.verify(ctx); err != nil {
@@ -105,17 +107,26 @@ func (v *Verifier) Verify(ctx context.Context, fix bool, seen func(Verified)) (V
 	return r, nil
 }
 
-// accountRun verifies one account.
+// accountRun verifies one account: it reads, compares, and reports what it finds. Its
+// repairer changes what is stored.
 type accountRun struct {
 	*Verifier
 	*Verified
 	account store.AccountSID
-	at      time.Time // what is put aside is put there under this time
-	damage  *damage.Reporter
+	repair  *repairer
 	seen    func(Verified)
 
 	first    uint64                     // of the feed's events; 0 if it has none
 	messages map[store.MessageSID]*lost // that have lost their record, or that of a medium
+}
+
+// repairer makes records and media of one account again, or moves what nobody can make
+// again into quarantine.
+type repairer struct {
+	*Verifier
+	account store.AccountSID
+	at      time.Time // the name in quarantine of what this run moves there
+	damage  *damage.Reporter
 }
 
 // lost is a message that has lost its record, or those of some media.
@@ -131,11 +142,11 @@ type lostMedia struct {
 	why error
 }
 
-// verify finds first and mends then, so that what needs the whole index or the whole feed
-// reads it once. Blobs are compared when the records are whole.
+// verify finds all damaged records before it repairs any, so that it reads the index and
+// the feed once. It compares blobs when the records are whole.
 func (a *accountRun) verify(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		a.findFirstEvent, a.readMessages, a.readMedia, a.readFeed, a.mendMessages, a.mendMedia, a.readBlobs, a.verifyIndex,
+		a.findFirstEvent, a.readMessages, a.readMedia, a.readFeed, a.repairMessages, a.repairMedia, a.readBlobs, a.verifyIndex,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -144,8 +155,8 @@ func (a *accountRun) verify(ctx context.Context) error {
 	return nil
 }
 
-// tell counts a finding.
-func (a *accountRun) tell(f Finding) {
+// report counts, lists and logs a finding.
+func (a *accountRun) report(f Finding) {
 	f.Account = a.account
 	a.Damaged++
 	switch f.Done {
@@ -172,15 +183,15 @@ func (a *accountRun) tell(f Finding) {
 	line.Str("what", f.What).Str("why", f.Why).Str("done", f.Done).Msg("damage found")
 }
 
-// progress tells how far it has come.
+// progress calls seen with the counts so far.
 func (a *accountRun) progress() {
 	counts := *a.Verified
 	counts.List = nil
 	a.seen(counts)
 }
 
-// of is what is lost of a message.
-func (a *accountRun) of(message store.MessageSID) *lost {
+// lost returns what is lost of a message.
+func (a *accountRun) lost(message store.MessageSID) *lost {
 	l := a.messages[message]
 	if l == nil {
 		l = &lost{}
