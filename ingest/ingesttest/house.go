@@ -1,16 +1,14 @@
-// Package ingesttest is what the tests of the rooms below ingest work in: real streams, a
+// Package ingesttest is the fixture for tests of the packages below ingest: real streams, a
 // real bucket, every handler wired up, and a simulated Twilio outside.
 package ingesttest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,7 +24,7 @@ import (
 )
 
 const (
-	// AccountSID is the account that everything is about.
+	// AccountSID is the account of all messages.
 	AccountSID = "AC0123456789abcdef0123456789abcdef"
 	// Token is its auth token.
 	Token = "0123456789abcdef0123456789abcdef"
@@ -39,9 +37,10 @@ const (
 // Secret is that of every Store.
 var Secret = []byte("secret")
 
-// House is where a test's messages are worked on.
+// House holds what a test's messages pass through: the provider, the receiver, the streams.
 type House struct {
 	testing.TB
+	feedReader
 	Streams *stream.Streams
 	Twilio  *simulate.Simulator
 	Account store.AccountSID
@@ -49,8 +48,6 @@ type House struct {
 
 	// Setup is what [House.Rooms] are made of. A test changes it first.
 	Setup Setup
-
-	after uint64 // the last event of the past; see Fresh
 }
 
 // New returns a House with a receiver that queues webhooks.
@@ -65,7 +62,7 @@ func New(t testing.TB) *House {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = twilio.Close() })
-	h := &House{TB: t, Streams: streams, Twilio: twilio}
+	h := &House{TB: t, feedReader: feedReader{TB: t, streams: streams}, Streams: streams, Twilio: twilio}
 	h.Account, _ = store.ParseAccountSID(AccountSID)
 	h.Setup = h.defaults()
 	h.Permit(twilio.CDN())
@@ -206,18 +203,9 @@ func (h *House) Eventually(what string, check func() bool) {
 	}
 }
 
-// Event is what the feed has of a fact.
-type Event struct {
-	ID       string
-	Type     string
-	Sequence uint64
-	Data     json.RawMessage
-	JSON     string // all of it
-}
-
-// Fresh empties the queue, and leaves what the feed has so far out of all that is read of
-// it from now on. Every run of a sweep begins with it: the Jobs that the run before has
-// left behind would be waited for, and its events read over and over.
+// Fresh empties the queue, and hides the events so far from what reads the feed. Every run
+// of a sweep begins with it. Otherwise the run would wait for the Jobs that the run before
+// left, and read its events again.
 func (h *House) Fresh() {
 	h.Helper()
 	if err := h.Streams.RemoveJobs(h.Context(), func(stream.Job) (bool, error) { return true, nil }); err != nil {
@@ -228,46 +216,6 @@ func (h *House) Fresh() {
 		h.Fatal(err)
 	}
 	h.after = state.LastEvent
-}
-
-// entries are all of the feed, or those since [House.Fresh].
-func (h *House) entries() []stream.Entry {
-	h.Helper()
-	entries, err := h.Streams.Events(h.Context(), stream.Query{After: h.after}, 100_000)
-	if _, gone := errors.AsType[*stream.ExpiredError](err); gone { // all before was removed
-		entries, err = h.Streams.Events(h.Context(), stream.Query{}, 100_000)
-	}
-	if err != nil {
-		h.Fatal(err)
-	}
-	return entries
-}
-
-// Events are those of the feed about a message, in their order.
-func (h *House) Events(message string) []Event {
-	h.Helper()
-	var events []Event
-	for _, entry := range h.entries() {
-		if !strings.Contains(string(entry.JSON), message) {
-			continue
-		}
-		var e struct{ Data json.RawMessage }
-		if err := json.Unmarshal(entry.JSON, &e); err != nil {
-			h.Fatal(err)
-		}
-		events = append(events, Event{entry.ID, entry.Type, entry.Sequence, e.Data, string(entry.JSON)})
-	}
-	return events
-}
-
-// EventTypes are the types of [House.Events].
-func (h *House) EventTypes(message string) []string {
-	h.Helper()
-	var types []string
-	for _, e := range h.Events(message) {
-		types = append(types, e.Type)
-	}
-	return types
 }
 
 // IDs are the SIDs of a message that was sent, and of its i-th medium.

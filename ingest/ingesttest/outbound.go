@@ -2,7 +2,6 @@ package ingesttest
 
 import (
 	"bytes"
-	"encoding/json"
 	"image"
 	"image/jpeg"
 	"maps"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"mmspipe/store"
-	"mmspipe/store/feed"
 	"mmspipe/store/storetest"
 	"mmspipe/store/stream"
 )
@@ -118,30 +116,6 @@ func (h *House) Next(r *Rooms) {
 	if err := d.Ack(h.Context()); err != nil {
 		h.Fatal(err)
 	}
-}
-
-// Ready is what a sender needs of a message that is ready.
-type Ready struct {
-	To, From            string
-	MessagingServiceSID string
-	Body                string
-	Profile             string
-	Media               []feed.Leaving
-	Relay               bool
-}
-
-// ReadyOf is the ready event of a message, the zero value if there is none.
-func (h *House) ReadyOf(sid store.MessageSID) (ready Ready) {
-	h.Helper()
-	for _, e := range h.Events(sid.String()) {
-		if e.Type != stream.EventReady {
-			continue
-		}
-		if err := json.Unmarshal(e.Data, &ready); err != nil {
-			h.Fatal(err)
-		}
-	}
-	return ready
 }
 
 // Whole fails t if a bucket has blobs that no record names, or records without their

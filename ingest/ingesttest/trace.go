@@ -51,16 +51,6 @@ func (h *House) AwaitStored(r *Rooms, sent simulate.Sent) {
 	})
 }
 
-// Feed is all that the feed has.
-func (h *House) Feed() string {
-	h.Helper()
-	var all bytes.Buffer
-	for _, e := range h.entries() {
-		all.Write(e.JSON)
-	}
-	return all.String()
-}
-
 // NoTrace fails t if anything of a number is left in the bucket or in the feed, or of
 // these messages more than SIDs, dates and the deletion of their media.
 func (h *House) NoTrace(t testing.TB, b store.Bucket, number string, messages ...string) {
