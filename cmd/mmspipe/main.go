@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"mmspipe/cmd/mmspipe/settings"
+
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 )
@@ -19,7 +21,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], variables(os.Environ()), stdio{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(run(ctx, os.Args[1:], settings.NewEnvironment(os.Environ()), stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // stdio is what a subcommand reads and writes. Results go to out, everything
@@ -36,7 +38,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// errUsage is wrapped by errors about how the program was called: exit status 2.
+// errUsage says that the program was called wrongly: exit status 2.
 var errUsage = errors.New("usage")
 
 // cli is the command line.
@@ -66,17 +68,17 @@ To see it work: mmspipe demo
 
 To run it: MMSPIPE_ACCOUNTS=AC…:TOKEN mmspipe serve`
 
-// run runs the program and returns its exit status: 0, 1 after an error, 2 when it
-// was called wrongly, 3 when there was nothing to show or to do. A command that was
-// interrupted and stopped cleanly returns 0.
-func run(ctx context.Context, args []string, env map[string]string, std stdio) int {
+// run runs the program and returns its exit status: 0; 1 after an error; 2 if it was
+// called wrongly; 3 if there was nothing to show or to do. It is 0 too if a command was
+// interrupted and stopped cleanly.
+func run(ctx context.Context, args []string, env settings.Environment, std stdio) int {
 	exited := -1
 	parser := kong.Must(&cli{},
 		kong.Name("mmspipe"), kong.Description(description),
 		kong.Writers(std.out, std.err), kong.Exit(func(code int) { exited = code; panic(exit{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.ValueFormatter(helpWithVariable),
-		kong.Resolvers(environment(env)), kong.Vars{"version": version()},
+		kong.ValueFormatter(settings.Help),
+		kong.Resolvers(env.Resolver()), kong.Vars{"version": version()},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
 	)
 	parser.Model.HelpFlag.Help = "Print this help."
@@ -90,7 +92,7 @@ func run(ctx context.Context, args []string, env map[string]string, std stdio) i
 		if err != nil {
 			return fmt.Errorf("%w: %w", errUsage, err)
 		}
-		if err := checkVariables(parser, command, env); err != nil {
+		if err := env.Check(parser, command); err != nil {
 			return fmt.Errorf("%w: %w", errUsage, err)
 		}
 		return command.Run()

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"cmp"
@@ -10,15 +10,17 @@ import (
 	"strings"
 
 	"mmspipe/cmd/mmspipe/service"
-	"mmspipe/cmd/mmspipe/settings"
 
 	"github.com/agnivade/levenshtein"
 	"github.com/alecthomas/kong"
 )
 
-// variables is an environment by name.
-func variables(environ []string) map[string]string {
-	env := map[string]string{}
+// Environment holds environment variables by name.
+type Environment map[string]string
+
+// NewEnvironment reads what [os.Environ] returns.
+func NewEnvironment(environ []string) Environment {
+	env := Environment{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		env[name] = value
@@ -26,18 +28,18 @@ func variables(environ []string) map[string]string {
 	return env
 }
 
-// variable is the environment variable of a flag; empty if it has none.
+// variable returns the environment variable of a flag; empty if it has none.
 func variable(tag *kong.Tag, flag string) string {
 	if tag.Has("setting") {
-		return settings.Variable(flag)
+		return Variable(flag)
 	}
 	return tag.Get("variable")
 }
 
-// environment resolves flags from their variables.
-func environment(env map[string]string) kong.Resolver {
+// Resolver gives flags the values of their variables.
+func (env Environment) Resolver() kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		// An empty one is not set: files of compose write those that are not given so.
+		// An empty variable counts as not set: a compose file writes one if it has no value.
 		if value := env[variable(flag.Tag, flag.Name)]; value != "" {
 			return value, nil
 		}
@@ -45,8 +47,8 @@ func environment(env map[string]string) kong.Resolver {
 	})
 }
 
-// helpWithVariable adds its default to the help of a flag, and its variable.
-func helpWithVariable(value *kong.Value) string {
+// Help returns the help of a flag with its default and its variable.
+func Help(value *kong.Value) string {
 	help := value.Help
 	if value.HasDefault {
 		help += " Default: " + value.Default + "."
@@ -57,15 +59,15 @@ func helpWithVariable(value *kong.Value) string {
 	return help
 }
 
-// notOurs are variables that begin like ours and are none: those of the project's own
-// tests, and those that Kubernetes sets for a Service whose name begins with mmspipe
+// notOurs matches variables that begin like settings and are none: those of the project's
+// own tests, and those that Kubernetes sets for a Service whose name begins with mmspipe
 // (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 var notOurs = regexp.MustCompile(`^MMSPIPE_(TEST|CI|SOAK|BENCH)(_|$)|^MMSPIPE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?)$`)
 
-// checkVariables refuses variables that look like settings and are none, for a command
-// that has any. So that all mistakes are reported at once, it adds those in the
-// settings.
-func checkVariables(parser *kong.Kong, command *kong.Context, env map[string]string) error {
+// Check returns an error if a variable looks like a setting and is none. It checks only for
+// a command that has settings. The error lists the mistakes in the settings too, so that
+// all are reported at once.
+func (env Environment) Check(parser *kong.Kong, command *kong.Context) error {
 	selected := command.Selected()
 	if selected == nil || !slices.ContainsFunc(selected.Flags, func(f *kong.Flag) bool { return variable(f.Tag, f.Name) != "" }) {
 		return nil
@@ -85,7 +87,7 @@ func checkVariables(parser *kong.Kong, command *kong.Context, env map[string]str
 	}
 	slices.SortFunc(mistakes, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	if s, ok := reflect.TypeAssert[interface {
-		Parse() (service.Config, settings.Log, error)
+		Parse() (service.Config, Log, error)
 	}](selected.Target); ok {
 		_, _, err := s.Parse()
 		mistakes = append(mistakes, err)
@@ -93,7 +95,7 @@ func checkVariables(parser *kong.Kong, command *kong.Context, env map[string]str
 	return errors.Join(mistakes...)
 }
 
-// knownVariables are those of a command and all below it.
+// knownVariables returns the variables of a command and of all commands below it.
 func knownVariables(node *kong.Node) (names []string) {
 	for _, f := range node.Flags {
 		if name := variable(f.Tag, f.Name); name != "" {
