@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"syscall"
 	"time"
 
 	"mmspipe/ingest/simulate"
@@ -105,34 +103,21 @@ func (cmd simulateCommand) send(ctx context.Context, twilio *simulate.Simulator,
 	return refused, nil
 }
 
-// awaitHandler waits until something listens where webhooks are sent. It says so if
-// that is not at once.
+// awaitHandler waits until something listens where webhooks are sent, and says so if it
+// has to wait.
 func awaitHandler(ctx context.Context, handler *url.URL, std stdio) error {
-	address := handler.Host
-	if handler.Port() == "" {
-		address = net.JoinHostPort(handler.Hostname(), handler.Scheme)
-	}
 	ctx, cancel := context.WithTimeout(ctx, handlerWait)
 	defer cancel()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for said := false; ; said = true {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		if err == nil {
-			return conn.Close()
-		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("--webhook: %w", err)
-		}
-		if !said {
-			fmt.Fprintf(std.err, "mmspipe: nothing listens at %s yet; waiting for it, %v at most\n", address, handlerWait)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("nothing listens at %s: start the handler of webhooks there, such as mmspipe serve", address)
-		}
+	err := simulate.AwaitHandler(ctx, handler, func(address string) {
+		fmt.Fprintf(std.err, "mmspipe: nothing listens at %s yet; waiting for it, %v at most\n", address, handlerWait)
+	})
+	if errors.Is(err, simulate.ErrNobodyListens) {
+		return fmt.Errorf("%w: start the handler of webhooks there, such as mmspipe serve", err)
 	}
+	if err != nil {
+		return fmt.Errorf("--webhook: %w", err)
+	}
+	return nil
 }
 
 func (cmd simulateCommand) media() ([]simulate.Media, error) {

@@ -2,14 +2,14 @@
 // webhooks, plays the API's messages, and misbehaves on request. It serves demos,
 // tests and load runs, of this project's handler or any other.
 //
-// What it does is what Twilio does, as far as a handler can see it
-// (https://www.twilio.com/docs/messaging/guides/webhook-request): media are at
+// It does what Twilio does, as far as a handler can see
+// (https://www.twilio.com/docs/messaging/guides/webhook-request). Media are at
 // /2010-04-01/Accounts/{AC}/Messages/{MM}/Media/{ME} behind Basic
 // authentication, which redirects to a second address with a signed query that
-// expires and that refuses an Authorization header; webhooks carry all
+// expires and that refuses an Authorization header. Webhooks carry all
 // parameters that real ones do, are signed, and are retried as the fragment of
-// their URL says. Everything is kept in memory, and only loopback addresses are
-// listened on unless others are given.
+// their URL says. Everything is kept in memory. It listens only on loopback
+// addresses unless others are given.
 //
 // # The API
 //
@@ -17,12 +17,9 @@
 // account, its phone numbers, its messages and their media: what was sent to the
 // webhook or kept by [Simulator.Host], and what a client posted. A message that
 // is posted is answered, then its media links are read and its status is called
-// back, as Twilio does; [Simulator.Script] says what goes wrong with it,
-// [Simulator.Throttle] and [Simulator.Cut] what goes wrong with other requests.
-// [Simulator.Accepted], [Simulator.Calls] and [Simulator.Deleted] tell what a
-// client has done. Shapes and error codes are those of Twilio's OpenAPI document
-// (twilio-oai, twilio_api_v2010.json) and error dictionary
-// (https://www.twilio.com/docs/api/errors).
+// back, as Twilio does. Script says what goes wrong with it; Throttle and Cut say
+// what goes wrong with other requests. Accepted, Calls and Deleted tell what a
+// client has done.
 package simulate
 
 import (
@@ -35,12 +32,16 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"mmspipe/ingest/simulate/api"
+	"mmspipe/ingest/simulate/cdn"
+	"mmspipe/ingest/simulate/webhook"
 )
 
 // Options say whom the simulator plays. Account and Token are required.
 type Options struct {
 	Account string // AC…
-	Token   string // that webhooks are signed with and the API is opened with
+	Token   string // signs webhooks and opens the API
 	Webhook string // where messages are sent; may be set later
 
 	Listen    string // API listener; a free loopback port if empty
@@ -56,33 +57,19 @@ type Options struct {
 // Simulator is a running stand-in. Its methods may be called from many
 // goroutines.
 type Simulator struct {
-	o        Options
-	api, cdn *http.Server
-	origin   string
-	cdnURL   string
-	client   *http.Client
+	*api.API
+	o         Options
+	cdn       *cdn.CDN
+	origin    string
+	cdnOrigin string
+	client    *http.Client
+	servers   []*http.Server
 
-	ctx     context.Context // of what goes on in the background, until Close
-	stop    context.CancelFunc
-	running sync.WaitGroup // listeners, connections and deliveries
+	stop    context.CancelFunc // ends what goes on in the background
+	running sync.WaitGroup     // listeners, connections and deliveries
 
-	mu       sync.Mutex
-	rand     *rand.Rand
-	webhook  string
-	numbers  []Number
-	messages map[string]*message // by SID
-	history  []string            // SIDs of messages, oldest first, deleted ones too
-	media    map[string]*hosted  // by SID
-	links    map[string]link     // by the signature of a CDN URL
-	expiring []string            // the signatures, in the order in which they expire
-
-	script    []Outcome
-	throttles map[Operation]int
-	cuts      map[cutPage]int
-	calls     map[Operation]int
-	accepted  []*message
-	deleted   []string
-	bodies    map[string][]byte // media that were read for clients, by SHA-256
+	mu      sync.Mutex
+	webhook string
 }
 
 // Start listens and serves until Close.
@@ -90,54 +77,67 @@ func Start(o Options) (*Simulator, error) {
 	if o.Account == "" || o.Token == "" {
 		return nil, errors.New("simulate: an account and a token are required")
 	}
-	seed := cmp.Or(o.Seed, rand.Uint64())
+	apiListener, apiOrigin, err := listen(o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	cdnListener, cdnOrigin, err := listen(o.ListenCDN)
+	if err != nil {
+		return nil, errors.Join(err, apiListener.Close())
+	}
 	s := &Simulator{
-		o: o, webhook: o.Webhook, rand: rand.New(rand.NewPCG(seed, 0)),
-		messages: map[string]*message{}, media: map[string]*hosted{}, links: map[string]link{},
-		throttles: map[Operation]int{}, cuts: map[cutPage]int{}, calls: map[Operation]int{}, bodies: map[string][]byte{},
-		client: &http.Client{Timeout: webhookTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
+		o: o, origin: apiOrigin, cdnOrigin: cdnOrigin, webhook: o.Webhook, cdn: cdn.New(cdnOrigin, o.LinkLife),
+		client: &http.Client{Timeout: webhook.Timeout, Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 	}
-	s.ctx, s.stop = context.WithCancel(context.Background())
-	var err error
-	if s.api, s.origin, err = s.listen(o.Listen, s.serveAPI); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	if s.cdn, s.cdnURL, err = s.listen(o.ListenCDN, s.serveCDN); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.API = api.New(ctx, api.Options{
+		Account: o.Account, Token: o.Token, Origin: apiOrigin, CDN: s.cdn, Client: s.client,
+		Seed: cmp.Or(o.Seed, rand.Uint64()), Direct: o.Direct, Background: s.running.Go,
+	})
+	s.serve(ctx, apiListener, http.HandlerFunc(s.Serve))
+	s.serve(ctx, cdnListener, s.cdn)
 	return s, nil
 }
 
-// listen serves a handler and returns the server with its origin.
-func (s *Simulator) listen(address string, handler http.HandlerFunc) (*http.Server, string, error) {
+// listen returns a listener with its origin.
+func listen(address string) (net.Listener, string, error) {
 	listener, err := net.Listen("tcp", cmp.Or(address, "127.0.0.1:0"))
 	if err != nil {
 		return nil, "", fmt.Errorf("simulate: %w", err)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ConnState: s.track}
-	s.running.Go(func() { _ = server.Serve(listener) })
-	return server, "http://" + listener.Addr().String(), nil
+	return listener, "http://" + listener.Addr().String(), nil
 }
 
-// track counts connections, each of which is a goroutine. It hears of a new one
-// from Serve, so the count cannot rise from zero while Close waits.
-func (s *Simulator) track(conn net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.running.Add(1)
-		if s.ctx.Err() != nil { // too late for the server to close it
-			_ = conn.Close()
+// serve serves a handler until Close. Each connection is a goroutine, which is counted
+// too. Its first state comes from Serve, so the count cannot rise from zero while Close
+// waits.
+func (s *Simulator) serve(ctx context.Context, listener net.Listener, handler http.Handler) {
+	track := func(conn net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.running.Add(1)
+			if ctx.Err() != nil { // too late for the server to close it
+				_ = conn.Close()
+			}
+		case http.StateClosed, http.StateHijacked:
+			s.running.Done()
 		}
-	case http.StateClosed, http.StateHijacked:
-		s.running.Done()
 	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ConnState: track}
+	s.servers = append(s.servers, server)
+	s.running.Go(func() { _ = server.Serve(listener) })
 }
 
 // Origin is that of the API, as in http://127.0.0.1:8090.
 func (s *Simulator) Origin() string { return s.origin }
 
 // CDN is the origin that media are redirected to.
-func (s *Simulator) CDN() string { return s.cdnURL }
+func (s *Simulator) CDN() string { return s.cdnOrigin }
+
+// Signatures returns those of the CDN URLs that were given out and have not expired, in no
+// order. A handler must let nobody see them.
+func (s *Simulator) Signatures() []string { return s.cdn.Signatures() }
 
 // SetWebhook says where messages are sent from now on. The URL may end in
 // connection overrides, such as #rc=5&rp=all.
@@ -149,22 +149,14 @@ func (s *Simulator) SetWebhook(address string) {
 
 // Close stops listening, cuts off every request, those that stall too, ends what
 // goes on in the background, and waits for all of it. It does not end a Send that
-// is under way, whose context does.
+// is under way; that ends with its context.
 func (s *Simulator) Close() error {
 	s.stop()
 	var errs []error
-	for _, server := range []*http.Server{s.api, s.cdn} {
-		if server != nil {
-			errs = append(errs, server.Close())
-		}
+	for _, server := range s.servers {
+		errs = append(errs, server.Close())
 	}
 	s.running.Wait()
 	s.client.CloseIdleConnections()
 	return errors.Join(errs...)
-}
-
-// sid makes up a SID. The caller holds the lock. Nothing but SIDs and numbers is
-// drawn from the seed, so that they do not depend on what is fetched meanwhile.
-func (s *Simulator) sid(prefix string) string {
-	return fmt.Sprintf("%s%016x%016x", prefix, s.rand.Uint64(), s.rand.Uint64())
 }

@@ -1,14 +1,75 @@
-package simulate
+// Package api stands in for Twilio's REST API: the account, its phone numbers, its messages
+// and their media, and what follows after a client posted a message. Shapes and error codes
+// are those of Twilio's OpenAPI document (twilio-oai, twilio_api_v2010.json) and error
+// dictionary (https://www.twilio.com/docs/api/errors).
+//
+// [Mishaps] say what goes wrong. Everything is kept in memory.
+package api
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+
+	"mmspipe/ingest/simulate/cdn"
 )
+
+// Options are what the API works with. All fields but Direct are required.
+type Options struct {
+	Account, Token string // whose API it is, and what opens it
+	Origin         string // that it is served under
+	CDN            *cdn.CDN
+	Client         *http.Client // reads media links and calls statuses back
+	Seed           uint64       // of the SIDs and numbers that are made up
+	Direct         bool         // answer with a medium's bytes instead of redirecting to the CDN
+
+	// Background runs what goes on after a request was answered, in a goroutine.
+	Background func(func())
+}
+
+// API is the API of one account. Its methods may be called from many goroutines.
+type API struct {
+	*Mishaps
+	account    *account
+	cdn        *cdn.CDN
+	direct     bool
+	delivery   *delivery
+	background func(func())
+}
+
+// New returns an API that knows nothing yet. What goes on in the background ends with ctx.
+func New(ctx context.Context, o Options) *API {
+	a := &account{
+		sid: o.Account, token: o.Token, origin: o.Origin, rand: rand.New(rand.NewPCG(o.Seed, 0)),
+		messages: map[string]*message{}, media: map[string]*medium{}, bodies: map[string][]byte{},
+	}
+	return &API{
+		Mishaps: newMishaps(), account: a, cdn: o.CDN, direct: o.Direct, background: o.Background,
+		delivery: &delivery{ctx: ctx, account: a, client: o.Client},
+	}
+}
+
+// SetNumbers says which phone numbers the account has from now on.
+func (s *API) SetNumbers(numbers ...Number) {
+	s.account.mu.Lock()
+	defer s.account.mu.Unlock()
+	s.account.numbers = slices.Clone(numbers)
+}
+
+// Deleted is the SIDs of messages and media that clients deleted, in that order.
+// The media of a message that is deleted go with it and are not in it.
+func (s *API) Deleted() []string {
+	s.account.mu.Lock()
+	defer s.account.mu.Unlock()
+	return slices.Clone(s.account.deleted)
+}
 
 // Operation is what a request of the API does, named as in Twilio's OpenAPI
 // document and libraries.
@@ -33,22 +94,22 @@ const (
 // route is how one operation is answered, under the lock.
 type route struct {
 	operation Operation
-	answer    func(*Simulator, call) answer
+	answer    func(*API, call) answer
 }
 
 // routes are by the method and the path below the account, * for a SID.
 var routes = map[string]route{
-	"GET /":                      {FetchAccount, (*Simulator).fetchAccount},
-	"GET /IncomingPhoneNumbers":  {ListIncomingPhoneNumber, (*Simulator).listNumbers},
-	"GET /Balance":               {FetchBalance, (*Simulator).fetchBalance},
-	"POST /Messages/*/Feedback":  {CreateMessageFeedback, (*Simulator).createFeedback},
-	"POST /Messages":             {CreateMessage, (*Simulator).createMessage},
-	"GET /Messages":              {ListMessage, (*Simulator).listMessages},
-	"GET /Messages/*":            {FetchMessage, (*Simulator).fetchMessage},
-	"DELETE /Messages/*":         {DeleteMessage, (*Simulator).deleteMessage},
-	"GET /Messages/*/Media":      {ListMedia, (*Simulator).listMedia},
-	"GET /Messages/*/Media/*":    {FetchMedia, (*Simulator).fetchMedia},
-	"DELETE /Messages/*/Media/*": {DeleteMedia, (*Simulator).deleteMedia},
+	"GET /":                      {FetchAccount, (*API).fetchAccount},
+	"GET /IncomingPhoneNumbers":  {ListIncomingPhoneNumber, (*API).listNumbers},
+	"GET /Balance":               {FetchBalance, (*API).fetchBalance},
+	"POST /Messages/*/Feedback":  {CreateMessageFeedback, (*API).createFeedback},
+	"POST /Messages":             {CreateMessage, (*API).createMessage},
+	"GET /Messages":              {ListMessage, (*API).listMessages},
+	"GET /Messages/*":            {FetchMessage, (*API).fetchMessage},
+	"DELETE /Messages/*":         {DeleteMessage, (*API).deleteMessage},
+	"GET /Messages/*/Media":      {ListMedia, (*API).listMedia},
+	"GET /Messages/*/Media/*":    {FetchMedia, (*API).fetchMedia},
+	"DELETE /Messages/*/Media/*": {DeleteMedia, (*API).deleteMedia},
 }
 
 // call is a request that has found its route.
@@ -62,10 +123,10 @@ type call struct {
 // answer is what a call is answered with.
 type answer struct {
 	status  int
-	body    any    // sent as JSON; nothing if nil
-	code    int    // of an error, which is the body then
-	message string // of an error
-	fault   Fault  // what the client sees of the answer, if not all: Silent, Reset or Truncate
+	body    any       // sent as JSON; nothing if nil
+	code    int       // of an error, which is the body then
+	message string    // of an error
+	fault   cdn.Fault // what the client sees of the answer, if not all: Silent, Reset or Truncate
 }
 
 // notFound is the answer to a path that leads nowhere.
@@ -78,41 +139,16 @@ func invalid(code int, message string) answer {
 	return answer{status: http.StatusBadRequest, code: code, message: message}
 }
 
-// Throttle answers every n-th request of an operation, counted from the start,
-// with 429 and Retry-After: 1; none if n is 0.
-func (s *Simulator) Throttle(o Operation, n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.throttles[o] = n
-}
-
-// Calls is how often an operation was asked for with the right credentials,
-// whatever came of it.
-func (s *Simulator) Calls(o Operation) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.calls[o]
-}
-
-// throttled counts a request and tells whether it is one too many.
-func (s *Simulator) throttled(o Operation) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls[o]++
-	n := s.throttles[o]
-	return n > 0 && s.calls[o]%n == 0
-}
-
-// serveAPI is the provider's API. Paths that end in .json are its resources, of
-// the others there is only the content of media.
-func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
+// Serve answers as the provider's API. Paths that end in .json are its resources; of the
+// others there is only the content of media.
+func (s *API) Serve(w http.ResponseWriter, r *http.Request) {
 	path, isJSON := strings.CutSuffix(r.URL.Path, ".json")
 	below, ok := strings.CutPrefix(path+"/", accountsPath)
 	account, below, _ := strings.Cut(below, "/")
 	user, password, _ := r.BasicAuth()
-	right := subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(s.o.Account+":"+s.o.Token)) == 1
+	right := subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(s.account.sid+":"+s.account.token)) == 1
 	switch {
-	case !right || ok && account != s.o.Account:
+	case !right || ok && account != s.account.sid:
 		unauthorized(w, r)
 	case !ok:
 		notFound(r.URL.Path).write(w, r)
@@ -126,7 +162,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 }
 
 // answer finds the route of a request and takes it.
-func (s *Simulator) answer(r *http.Request, below string) answer {
+func (s *API) answer(r *http.Request, below string) answer {
 	if err := r.ParseForm(); err != nil {
 		return invalid(20001, "Invalid parameters.")
 	}
@@ -151,18 +187,18 @@ func (s *Simulator) answer(r *http.Request, below string) answer {
 	if s.throttled(c.operation) {
 		return answer{status: http.StatusTooManyRequests, code: 20429, message: "Too Many Requests"}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.account.mu.Lock()
+	defer s.account.mu.Unlock()
 	return found.answer(s, c)
 }
 
 // write sends an answer, or what its fault leaves of it.
 func (a answer) write(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case a.fault == Silent:
+	case a.fault == cdn.Silent:
 		<-r.Context().Done()
-	case a.fault == Reset:
-		reset(w)
+	case a.fault == cdn.Reset:
+		cdn.CutConnection(w)
 	case a.code != 0:
 		restError(w, r, a.status, a.code, a.message)
 	case a.body == nil:
@@ -175,7 +211,7 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
 		w.WriteHeader(a.status)
-		if a.fault == Truncate {
+		if a.fault == cdn.Truncate {
 			body = body[:len(body)/2] // the server closes a connection whose body is short
 		}
 		_, _ = w.Write(body)

@@ -1,4 +1,4 @@
-package simulate
+package api
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mmspipe/ingest/simulate/cdn"
 )
 
 // Sizes of a page (twilio_api_v2010.json). More is taken as the maximum.
@@ -15,20 +17,6 @@ const (
 	defaultPageSize = 50
 	maxPageSize     = 1000
 )
-
-// cutPage is a page of a list, counted from 0.
-type cutPage struct {
-	operation Operation
-	page      int
-}
-
-// Cut breaks the connection in the middle of the next answer that is this page
-// of a list, counted from 0. What is cut twice is broken twice.
-func (s *Simulator) Cut(list Operation, page int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cuts[cutPage{list, page}]++
-}
 
 // records are what a list is made of.
 type records struct {
@@ -41,7 +29,7 @@ type records struct {
 // list answers with a page. Pages are found by tokens: PA and the last SID of the
 // page before, or PB and the first of the page after. What is not listed any more
 // keeps its place, so a page may be deleted before the next is asked for.
-func (s *Simulator) list(c call, all records) answer {
+func (s *API) list(c call, all records) answer {
 	size, number := defaultPageSize, 0
 	for name, value := range map[string]*int{"PageSize": &size, "Page": &number} {
 		if given := c.query.Get(name); given != "" {
@@ -77,9 +65,8 @@ func (s *Simulator) list(c call, all records) answer {
 		body["previous_page_uri"] = uri(number-1, "PB"+page[0])
 	}
 	a := answer{status: http.StatusOK, body: body}
-	if at := (cutPage{c.operation, number}); s.cuts[at] > 0 {
-		s.cuts[at]--
-		a.fault = Truncate
+	if s.cut(c.operation, number) {
+		a.fault = cdn.Truncate
 	}
 	return a
 }
