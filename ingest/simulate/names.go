@@ -5,18 +5,32 @@ import (
 	"mmspipe/ingest/simulate/cdn"
 )
 
-// What callers say to the API and to the CDN has its name here too, so that they need this
-// package alone.
-type (
-	Message   = api.Message
-	Media     = api.Media
-	Number    = api.Number
-	Outcome   = api.Outcome
-	Accepted  = api.Accepted
-	Fetched   = api.Fetched
-	Operation = api.Operation
-	Fault     = cdn.Fault
-)
+// Callers need this package alone: what they say to the API and to the CDN has its name
+// here too.
+
+// Message is [api.Message].
+type Message = api.Message
+
+// Media is [api.Media].
+type Media = api.Media
+
+// Number is [api.Number].
+type Number = api.Number
+
+// Outcome is [api.Outcome].
+type Outcome = api.Outcome
+
+// Accepted is [api.Accepted].
+type Accepted = api.Accepted
+
+// Fetched is [api.Fetched].
+type Fetched = api.Fetched
+
+// Operation is [api.Operation].
+type Operation = api.Operation
+
+// Fault is [cdn.Fault].
+type Fault = cdn.Fault
 
 // The operations of the API; see [api.Operation].
 const (
