@@ -41,7 +41,8 @@ var arrows = map[string][]string{
 	"ingest/removal":                {"store", "store/feed", "store/stream"},
 	"ingest/status":                 {"ingest/forward", "ingest/webhook", "store", "store/feed", "store/stream"},
 	"ingest/inbound":                {"ingest", "ingest/media", "ingest/removal", "ingest/status", "ingest/upstream", "ingest/webhook", "store", "store/feed", "store/stream"},
-	"ingest/outbound":               {"ingest", "ingest/fetch", "ingest/media", "ingest/removal", "ingest/status", "ingest/upstream", "ingest/webhook", "resize", "store", "store/feed", "store/link", "store/mediatype", "store/number", "store/stream"},
+	"ingest/outbound":               {"ingest", "ingest/fetch", "ingest/media", "ingest/outbound/route", "ingest/removal", "ingest/status", "ingest/upstream", "ingest/webhook", "resize", "store", "store/feed", "store/link", "store/mediatype", "store/stream"},
+	"ingest/outbound/route":         {"resize", "store/number"},
 	"ingest/ingesttest":             nil, // wires everything below it, for tests
 	"ingest/upstream":               {"store", "store/rest"},
 	"ingest/operate":                {"ingest/forward", "ingest/removal", "ingest/upstream", "store", "store/damage", "store/feed", "store/stream"},
@@ -65,7 +66,7 @@ var arrows = map[string][]string{
 	"cmd/mmspipe/service":             nil, // wires everything below it
 	"cmd/mmspipe/service/admission":   {},
 	"cmd/mmspipe/service/servicetest": {"cmd/mmspipe/health", "cmd/mmspipe/service", "cmd/mmspipe/settings", "ingest/simulate", "store", "store/storetest"},
-	"cmd/mmspipe/settings":            {"cmd/mmspipe/service", "ingest/guard", "ingest/outbound", "resize", "store", "store/number", "store/rest"},
+	"cmd/mmspipe/settings":            {"cmd/mmspipe/service", "ingest/guard", "ingest/outbound/route", "resize", "store", "store/number", "store/rest"},
 	"cmd/mmspipe/operator":            {"cmd/mmspipe/health", "ingest/operate", "ingest/upstream", "ingest/verify", "store", "store/number", "store/rest", "store/stream"},
 	"cmd/mmspipe/doctor":              {"cmd/mmspipe/operator", "cmd/mmspipe/service", "ingest/signature", "ingest/upstream", "store"},
 	"cmd/mmspipe/fit":                 {"resize"},

@@ -14,6 +14,7 @@ import (
 	"mmspipe/ingest/media"
 	"mmspipe/ingest/operate"
 	"mmspipe/ingest/outbound"
+	"mmspipe/ingest/outbound/route"
 	"mmspipe/ingest/removal"
 	"mmspipe/ingest/status"
 	"mmspipe/ingest/upstream"
@@ -33,7 +34,7 @@ type Setup struct {
 	NoAPI     bool // the provider's API is not asked for what is not known here
 	Allow     []guard.Allow
 	Profile   resize.Profile
-	Route     outbound.Route
+	Route     route.Func
 	PublicURL *url.URL
 	Targets   map[store.AccountSID]*url.URL
 	Hold      time.Duration

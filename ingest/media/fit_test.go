@@ -12,7 +12,7 @@ import (
 
 	"mmspipe/ingest/fetch"
 	"mmspipe/ingest/ingesttest"
-	"mmspipe/ingest/outbound"
+	"mmspipe/ingest/outbound/route"
 	"mmspipe/ingest/simulate"
 	"mmspipe/store"
 	"mmspipe/store/storetest"
@@ -60,7 +60,7 @@ func TestOnce(t *testing.T) {
 	var log logBuffer
 	h.Setup.Log = zerolog.New(&log)
 	var err error
-	if h.Setup.Route, err = outbound.NewRoute(nil, h.Setup.Profile, "US"); err != nil {
+	if h.Setup.Route, err = route.New(nil, h.Setup.Profile, "US"); err != nil {
 		t.Fatal(err)
 	}
 	start := func() *ingesttest.Rooms {

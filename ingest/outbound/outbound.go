@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"mmspipe/ingest"
+	"mmspipe/ingest/outbound/route"
 	"mmspipe/ingest/removal"
 	"mmspipe/ingest/status"
 	"mmspipe/ingest/webhook"
@@ -43,7 +44,7 @@ type Options struct {
 	Links    Links
 	Status   *status.Recorder
 	Removal  *removal.Remover
-	Route    Route // chooses the profile of a message
+	Route    route.Func // chooses the profile of a message
 
 	// Sender, if set, hands messages that are ready to the provider.
 	Sender *Sender

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"mmspipe/ingest/guard"
-	"mmspipe/ingest/outbound"
+	"mmspipe/ingest/outbound/route"
 	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/number"
@@ -37,11 +37,11 @@ type Config struct {
 	FetchAllow     []guard.Allow
 	MaxMedia       int64 // bytes of a medium at most
 	Profile        resize.Profile
-	Region         number.Region  // where numbers without a country code are
-	Route          outbound.Route // chooses the profiles of outgoing messages
-	FetchCache     int64          // bytes of disk; 0: nothing is kept
-	FitMemory      int64          // bytes that all decodes may take together
-	MaxPixels      int            // 0: the defaults of package resize
+	Region         number.Region // where numbers without a country code are
+	Route          route.Func    // chooses the profiles of outgoing messages
+	FetchCache     int64         // bytes of disk; 0: nothing is kept
+	FitMemory      int64         // bytes that all decodes may take together
+	MaxPixels      int           // 0: the defaults of package resize
 
 	Forward      map[store.AccountSID]*url.URL // applications; an account without one has its webhooks posted nowhere
 	ForwardReply bool                          // the application's TwiML answers Twilio

@@ -11,7 +11,7 @@ import (
 
 	"mmspipe/cmd/mmspipe/service"
 	"mmspipe/ingest/guard"
-	"mmspipe/ingest/outbound"
+	"mmspipe/ingest/outbound/route"
 	"mmspipe/resize"
 	"mmspipe/store"
 	"mmspipe/store/number"
@@ -92,14 +92,14 @@ func (s Settings) parseMedia(c *service.Config, m *mistakes) {
 	}
 	c.Profile = parsed(m, "profile", s.Profile, resize.ProfileNamed)
 	c.Region = parsed(m, "region", s.Region, number.ParseRegion)
-	var rules []outbound.Rule
+	var rules []route.Rule
 	if s.ProfileRules != "" {
 		rules = parsed(m, "profile-rules", s.ProfileRules, readRules)
 	}
 	if m.in("profile", "region", "profile-rules") {
 		return
 	}
-	c.Route = parsed(m, "profile-rules", s.ProfileRules, func(string) (outbound.Route, error) { return outbound.NewRoute(rules, c.Profile, c.Region) })
+	c.Route = parsed(m, "profile-rules", s.ProfileRules, func(string) (route.Func, error) { return route.New(rules, c.Profile, c.Region) })
 }
 
 // parseForward reads where webhooks are posted on, which is one URL or one for each

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"mmspipe/ingest/outbound"
+	"mmspipe/ingest/outbound/route"
 	"mmspipe/store"
 
 	"github.com/dustin/go-humanize"
@@ -84,13 +84,13 @@ func parseAccounts(s string) (map[store.AccountSID][]string, error) {
 	return accounts, errors.Join(m...)
 }
 
-func readRules(path string) ([]outbound.Rule, error) {
+func readRules(path string) ([]route.Rule, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return outbound.ParseRules(file)
+	return route.ParseRules(file)
 }
 
 // ParseBytes reads a size such as 600KB, 32MiB or 1048576, of up to 1 TiB.

@@ -1,4 +1,6 @@
-package outbound
+// Package route chooses the carrier profile of an outgoing message by its recipient and its
+// sender. A file of rules may say more than the rules that are built in.
+package route
 
 import (
 	"bufio"
@@ -12,10 +14,10 @@ import (
 	"mmspipe/store/number"
 )
 
-// Route chooses the profile of an outgoing message by its recipient and sender.
-type Route func(to, from string) resize.Profile
+// Func returns the profile of a message from one number to another.
+type Func func(to, from string) resize.Profile
 
-// The kinds of senders. The long codes are all that is no other.
+// The kinds of senders. A long code is whatever is neither of the others.
 const (
 	kindTollFree  = "toll-free"
 	kindShortCode = "short-code"
@@ -26,9 +28,9 @@ const (
 // 47 CFR 52.101(e) and of the FCC's list (https://www.fcc.gov/general/what-toll-free-number-and-how-does-it-work).
 var tollFree = []string{"+1800", "+1833", "+1844", "+1855", "+1866", "+1877", "+1888"}
 
-// kindOf tells the kind of a sender by its number: a short code has five or six digits
-// (https://usshortcodes.com/about-short-codes). A sender that is chosen by a messaging
-// service is not known, and of no kind.
+// kindOf returns the kind of a sender by its number. A short code has five or six digits
+// (https://usshortcodes.com/about-short-codes). If a messaging service chooses the sender,
+// the number is empty, and so is the kind.
 func kindOf(from string) string {
 	switch {
 	case from == "":
@@ -41,7 +43,7 @@ func kindOf(from string) string {
 	return kindLongCode
 }
 
-// Rule says which messages are fitted to a profile.
+// Rule says which messages have a profile.
 type Rule struct {
 	To      string // what the recipient's number begins with; any if empty
 	From    string // what the sender's number begins with, or its kind; any if empty
@@ -63,11 +65,10 @@ func (r Rule) matches(to, from string) bool {
 	return strings.HasPrefix(to, r.To)
 }
 
-// NewRoute returns a Route by the first rule that matches. Where none does, messages
-// to +1 from toll-free numbers and short codes have the profiles us-tollfree and
-// us-shortcode, and all others the fallback. Numbers without a country code are of the
-// region.
-func NewRoute(rules []Rule, fallback resize.Profile, region number.Region) (Route, error) {
+// New returns a Func that takes the first rule that matches. If none does, messages to +1
+// from toll-free numbers and short codes have the profiles us-tollfree and us-shortcode, and
+// all others have the fallback. Numbers without a country code are of the region.
+func New(rules []Rule, fallback resize.Profile, region number.Region) (Func, error) {
 	for _, builtIn := range []struct{ kind, profile string }{{kindTollFree, "us-tollfree"}, {kindShortCode, "us-shortcode"}} {
 		profile, err := resize.ProfileNamed(builtIn.profile)
 		if err != nil {
@@ -86,9 +87,9 @@ func NewRoute(rules []Rule, fallback resize.Profile, region number.Region) (Rout
 	}, nil
 }
 
-// ParseRules reads rules, one a line: what To begins with, what From begins with or
-// one of toll-free, short-code and long-code, and the name of a profile. * is any
-// number; a # begins a comment. The error tells all mistakes, each with its line.
+// ParseRules reads rules. Each line has the beginning of To; the beginning of From, or one
+// of toll-free, short-code and long-code; and the name of a profile. * is any number; a #
+// begins a comment. The error lists all mistakes, each with its line.
 func ParseRules(r io.Reader) ([]Rule, error) {
 	var rules []Rule
 	var mistakes []error

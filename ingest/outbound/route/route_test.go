@@ -1,15 +1,15 @@
-package outbound_test
+package route_test
 
 import (
 	"strings"
 	"testing"
 
-	"mmspipe/ingest/outbound"
+	"mmspipe/ingest/outbound/route"
 	"mmspipe/resize"
 )
 
 func TestRoute(t *testing.T) {
-	rules, err := outbound.ParseRules(strings.NewReader(`
+	rules, err := route.ParseRules(strings.NewReader(`
 # the office's own numbers
 +1415   +1415555   us-longcode
 +1      long-code  us   # all others of ours
@@ -24,11 +24,11 @@ whatsapp: whatsapp:+1 twilio
 	if err != nil {
 		t.Fatal(err)
 	}
-	ruled, err := outbound.NewRoute(rules, fallback, "US")
+	ruled, err := route.New(rules, fallback, "US")
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := outbound.NewRoute(nil, fallback, "US")
+	plain, err := route.New(nil, fallback, "US")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ whatsapp: whatsapp:+1 twilio
 }
 
 func TestRulesMistakes(t *testing.T) {
-	_, err := outbound.ParseRules(strings.NewReader("+1 * us\n+1 us\n# nothing\nabc toll free us\nx y mars\n+ * us\n"))
+	_, err := route.ParseRules(strings.NewReader("+1 * us\n+1 us\n# nothing\nabc toll free us\nx y mars\n+ * us\n"))
 	if err == nil {
 		t.Fatal("no mistakes are found")
 	}
@@ -78,18 +78,18 @@ func FuzzParseRules(f *testing.F) {
 	f.Add("+1 toll-free us-tollfree\n* * us # all\n", "+15005550100", "12345")
 	f.Add("\x00 * us", "", "")
 	f.Fuzz(func(t *testing.T, text, to, from string) {
-		rules, err := outbound.ParseRules(strings.NewReader(text))
+		rules, err := route.ParseRules(strings.NewReader(text))
 		if err != nil {
 			if rules != nil {
 				t.Error("rules beside an error")
 			}
 			return
 		}
-		route, err := outbound.NewRoute(rules, resize.Profiles()[0], "US")
+		choose, err := route.New(rules, resize.Profiles()[0], "US")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := resize.ProfileNamed(route(to, from).Name); err != nil {
+		if _, err := resize.ProfileNamed(choose(to, from).Name); err != nil {
 			t.Error(err)
 		}
 		var again strings.Builder
@@ -102,7 +102,7 @@ func FuzzParseRules(f *testing.F) {
 			}
 			again.WriteByte('\n')
 		}
-		if reread, err := outbound.ParseRules(strings.NewReader(again.String())); err != nil || len(reread) != len(rules) {
+		if reread, err := route.ParseRules(strings.NewReader(again.String())); err != nil || len(reread) != len(rules) {
 			t.Errorf("%q is read as %d rules, %v; want %d", again.String(), len(reread), err, len(rules))
 		}
 	})
