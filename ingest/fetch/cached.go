@@ -15,18 +15,19 @@ type flight struct {
 	err  error // when it is done
 }
 
-// errAbandoned ends a flight for reasons of who began it: another one is to begin.
-var errAbandoned = errors.New("the fetch was abandoned")
+// errUnanswered ends a flight that its own caller ended before the host did. Another one
+// has to begin.
+var errUnanswered = errors.New("the fetch was ended before the host answered")
 
-// join begins the flight of a key, or returns the one that is under way. Who
-// begins it has to land it.
+// join begins the flight of a key, or returns the one that is under way. Whoever
+// begins it must land it.
 func (c *Cache) join(key string) (own *flight, other *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other = c.flights[key]; other != nil {
 		return nil, other
 	}
-	own = &flight{done: make(chan struct{}), err: errAbandoned}
+	own = &flight{done: make(chan struct{}), err: errUnanswered}
 	c.flights[key] = own
 	return own, nil
 }
@@ -39,9 +40,9 @@ func (c *Cache) land(key string, own *flight) {
 	close(own.done)
 }
 
-// FetchCached is [Fetcher.Fetch] without credentials and by way of
-// [Options].Cache: what that has and may use is not asked for again, what came is
-// kept if it may be. Nothing that the cache fails at is an error.
+// FetchCached is [Fetcher.Fetch] without credentials and through [Options].Cache. It asks
+// no host for a body that the cache has and may use, and keeps a body that may be kept. A
+// cache that fails is no error.
 //
 // Callers that ask for the same URL at the same time share one request, and its
 // [*Error], while each has its own dst and may leave by its own ctx. What may not
@@ -76,13 +77,13 @@ func (f *Fetcher) FetchCached(ctx context.Context, rawURL string, dst io.Writer)
 		switch {
 		case other.err == nil && !c.isFresh(key):
 			return f.slotted(ctx, u, nil, c, dst)
-		case other.err != nil && !errors.Is(other.err, errAbandoned):
+		case other.err != nil && !errors.Is(other.err, errUnanswered):
 			return Response{}, other.err
 		}
 	}
 }
 
-// lead fetches for all who wait. They are told what the host is to blame for.
+// lead fetches for all who wait. They get the errors that the host is to blame for.
 func (f *Fetcher) lead(ctx context.Context, u *url.URL, key string, own *flight, dst io.Writer) (Response, error) {
 	defer f.o.Cache.land(key, own)
 	response, err := f.slotted(ctx, u, nil, f.o.Cache, dst)

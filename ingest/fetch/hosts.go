@@ -50,8 +50,8 @@ func newHosts(slots int, patience, idle time.Duration) *hosts {
 	}
 }
 
-// acquire waits for a slot for the named host. What was acquired is released
-// with the error that the fetch ended with.
+// acquire waits for a slot for the named host. The caller releases it with the error that
+// the fetch ended with.
 func (hs *hosts) acquire(ctx context.Context, name string) (release func(error), err error) {
 	h := hs.enter(name)
 	if err := hs.wait(ctx, h, name); err != nil {
@@ -78,9 +78,9 @@ func (hs *hosts) acquire(ctx context.Context, name string) (release func(error),
 	}, nil
 }
 
-// trip is a fetch on its way. It has a slot of the host that it was begun for, where
-// ever that redirects it. What each host on the way does is that host's own: a host
-// that redirects has answered.
+// trip is a fetch on its way. It holds a slot of its first host, wherever that redirects
+// it. Each host on the way is counted for what it did itself: a host that redirects has
+// answered.
 type trip struct {
 	hosts     *hosts
 	first, at string      // hosts
@@ -122,7 +122,7 @@ func (t *trip) reach(name string) error {
 	return nil
 }
 
-// depart tells how it went at the host that the trip was redirected to.
+// depart notes how it went at the host that the trip was redirected to.
 func (t *trip) depart(err error) {
 	if t.leave != nil {
 		t.leave(err)
@@ -130,7 +130,7 @@ func (t *trip) depart(err error) {
 	}
 }
 
-// end tells how the fetch ended, which is the doing of the host that it was at.
+// end notes how the fetch ended. The host that it was at last is to blame.
 func (t *trip) end(err error) {
 	t.depart(err)
 	if t.at != t.first {
@@ -155,8 +155,8 @@ func (hs *hosts) enter(name string) *host {
 	return h
 }
 
-// leave counts a caller out and forgets a host that nothing is to be remembered
-// of, and others when there are too many.
+// leave counts a caller out. It forgets the host if nothing is to be remembered of it, and
+// others when there are too many.
 func (hs *hosts) leave(h *host, name string) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -214,8 +214,8 @@ func (h *host) refusal(name string) error {
 	return &Error{Reason: CircuitOpen, Host: name, RetryAfter: max(left, time.Second)}
 }
 
-// admit refuses a host whose circuit is open, but for one caller at a time when
-// it is due to be tried again. That one's try is the probe.
+// admit refuses a host whose circuit is open. When it is due to be tried again, it admits
+// one caller at a time, whose try is the probe.
 func (hs *hosts) admit(h *host, name string) (probe bool, err error) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -227,15 +227,15 @@ func (hs *hosts) admit(h *host, name string) (probe bool, err error) {
 	return probe, nil
 }
 
-// settle learns from how a fetch ended. Those that began before the circuit
-// opened and fail after it say nothing new: only a probe lengthens the pause.
+// settle notes how a fetch ended. A fetch that began before the circuit opened and
+// fails after it says nothing new: only a probe lengthens the pause.
 func (hs *hosts) settle(h *host, probe bool, err error) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if probe {
 		h.probing = false
 	}
-	switch judge(err) {
+	switch healthAfter(err) {
 	case answered:
 		h.progress = time.Now()
 		h.failures, h.pause = 0, 0
@@ -248,16 +248,17 @@ func (hs *hosts) settle(h *host, probe bool, err error) {
 	}
 }
 
-// health is what a fetch tells of its host.
+// health is how a host is doing.
 type health int
 
 const (
-	unknown  health = iota // it was not the host that ended it
-	answered               // whatever it said
+	unknown  health = iota // the host did not end the fetch
+	answered               // with whatever
 	broken
 )
 
-func judge(err error) health {
+// healthAfter returns what the end of a fetch says of its host.
+func healthAfter(err error) health {
 	if err == nil {
 		return answered
 	}

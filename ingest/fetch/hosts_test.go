@@ -185,7 +185,7 @@ func TestWhatOpensACircuit(t *testing.T) {
 		{&Error{Reason: ForbiddenAddress}, unknown},
 		{errors.New("no space left"), unknown},
 	} {
-		if got := judge(c.err); got != c.want {
+		if got := healthAfter(c.err); got != c.want {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)
 		}
 	}

@@ -275,10 +275,10 @@ func (s *server) verify(w http.ResponseWriter, r *http.Request, p *params) error
 // that has gone ends the request's context, and with it the work.
 func work[R any](s *server, w http.ResponseWriter, r *http.Request, do func(seen func(R)) (R, error)) error {
 	out := newLines[R](w)
-	told := time.Now()
+	last := time.Now()
 	result, err := do(func(r R) {
-		if time.Since(told) > progressEach {
-			told = time.Now()
+		if time.Since(last) > progressEach {
+			last = time.Now()
 			_ = out.write(line[R]{Progress: &r})
 		}
 	})
