@@ -15,7 +15,7 @@ import (
 // feedReader reads the feed of a [House].
 type feedReader struct {
 	testing.TB
-	streams *stream.Streams
+	Streams *stream.Streams
 	after   uint64 // the last event that is hidden; see House.Fresh
 }
 
@@ -31,9 +31,9 @@ type Event struct {
 // entries returns the events since [House.Fresh].
 func (f *feedReader) entries() []stream.Entry {
 	f.Helper()
-	entries, err := f.streams.Events(f.Context(), stream.Query{After: f.after}, 100_000)
+	entries, err := f.Streams.Events(f.Context(), stream.Query{After: f.after}, 100_000)
 	if _, gone := errors.AsType[*stream.ExpiredError](err); gone { // all before was removed
-		entries, err = f.streams.Events(f.Context(), stream.Query{}, 100_000)
+		entries, err = f.Streams.Events(f.Context(), stream.Query{}, 100_000)
 	}
 	if err != nil {
 		f.Fatal(err)

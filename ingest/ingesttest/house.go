@@ -40,11 +40,10 @@ var Secret = []byte("secret")
 // House holds what a test's messages pass through: the provider, the receiver, the streams.
 type House struct {
 	testing.TB
-	feedReader
-	Streams *stream.Streams
-	Twilio  *simulate.Simulator
-	Account store.AccountSID
-	Webhook string // URL of the receiver
+	feedReader // with the Streams, which a test may replace
+	Twilio     *simulate.Simulator
+	Account    store.AccountSID
+	Webhook    string // URL of the receiver
 
 	// Setup is what [House.Rooms] are made of. A test changes it first.
 	Setup Setup
@@ -62,7 +61,7 @@ func New(t testing.TB) *House {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = twilio.Close() })
-	h := &House{TB: t, feedReader: feedReader{TB: t, streams: streams}, Streams: streams, Twilio: twilio}
+	h := &House{TB: t, feedReader: feedReader{TB: t, Streams: streams}, Twilio: twilio}
 	h.Account, _ = store.ParseAccountSID(AccountSID)
 	h.Setup = h.defaults()
 	h.Permit(twilio.CDN())
