@@ -99,6 +99,12 @@ const (
 	// roomToDelete is what must be free for a delete, which makes room.
 	roomToDelete = 1 << 20
 
+	// roomToGoOn is what must be free for the log to go on after a write that found no
+	// room. It takes no second refusal, so that is more than one write needs. It is less
+	// than what puts leave free, so that a disk that others filled is no trap when they
+	// take theirs away.
+	roomToGoOn = 4 << 20
+
 	// roomTick is how often a log that waits for room looks for it.
 	roomTick = 100 * time.Millisecond
 )
@@ -118,14 +124,13 @@ func (r *room) lack() <-chan struct{} {
 	return r.lacking
 }
 
-// await returns when a write that found no room may be tried again. The log takes
-// no second refusal, so it wants more than one write needs.
+// await returns when a write that found no room may be tried again.
 func (r *room) await() {
 	close(r.lacking)
 	tick := time.NewTicker(roomTick)
 	defer tick.Stop()
 	for range tick.C {
-		if free, err := r.free(); err == nil && free >= roomToPut {
+		if free, err := r.free(); err == nil && free >= roomToGoOn {
 			break
 		}
 	}
