@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"mmspipe/store/storetest"
@@ -54,13 +55,15 @@ func TestQuery(t *testing.T) {
 func TestFollowResumed(t *testing.T) {
 	s := open(t, storetest.StartNATS(t), stream.Options{})
 	const n = 300
-	go func() {
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
 		for i := range n {
 			if _, err := s.Publish(t.Context(), fact(t, i)); err != nil {
 				t.Error(err)
 			}
 		}
-	}()
+	})
+	defer publishing.Wait() // an event may be read before its publication is acknowledged
 	last := uint64(0)
 	for last < n {
 		read := 0

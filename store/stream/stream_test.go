@@ -390,13 +390,15 @@ func TestFollow(t *testing.T) {
 	conn := storetest.StartNATS(t)
 	s := open(t, conn, stream.Options{})
 	const n = 500
-	go func() {
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
 		for i := range n {
 			if _, err := s.Publish(t.Context(), fact(t, i)); err != nil {
 				t.Error(err)
 			}
 		}
-	}()
+	})
+	defer publishing.Wait() // an event may be read before its publication is acknowledged
 	var sequences []uint64
 	for entry, err := range s.Follow(t.Context(), stream.Query{Account: account(t, 1), Types: []string{stream.EventStored}}) {
 		if err != nil {
